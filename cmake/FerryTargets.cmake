@@ -1,0 +1,34 @@
+# What every target of ferry shares: language level, warnings, sanitizers. Nothing is set globally.
+include_guard(GLOBAL)
+
+add_library(ferry_options INTERFACE)
+target_compile_features(ferry_options INTERFACE cxx_std_20)
+target_compile_options(ferry_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow)
+if(FERRY_SANITIZE)
+  target_compile_options(ferry_options INTERFACE -fsanitize=${FERRY_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(ferry_options INTERFACE -fsanitize=${FERRY_SANITIZE})
+endif()
+
+# ferry_backend(NAME SOURCES...): a module libferry_NAME.so in <build>/lib/ferry, installed to lib/ferry. It may include
+# backend_abi.h and backends/ and nothing else of ferry.
+function(ferry_backend name)
+  add_library(ferry_${name} MODULE ${ARGN})
+  target_link_libraries(ferry_${name} PRIVATE ferry_options)
+  target_include_directories(ferry_${name} PRIVATE "${PROJECT_SOURCE_DIR}/backends")
+  set_target_properties(ferry_${name} PROPERTIES
+    LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib/ferry"
+    CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON)
+  install(TARGETS ferry_${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/ferry")
+endfunction()
+
+# ferry_unit_tests(AREA): every *_test.cc of the current folder in one program `unit_AREA`, each test known to CTest.
+function(ferry_unit_tests area)
+  file(GLOB sources CONFIGURE_DEPENDS "*_test.cc")
+  add_executable(unit_${area} ${sources})
+  target_link_libraries(unit_${area} PRIVATE ferry_core GTest::gmock_main)
+  target_include_directories(unit_${area} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
+  target_compile_definitions(unit_${area} PRIVATE FERRY_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                                                  FERRY_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  gtest_discover_tests(unit_${area} PROPERTIES LABELS unit DISCOVERY_TIMEOUT 60)
+endfunction()

@@ -1,0 +1,174 @@
+// Backends: the engines that run a network. Each is a module loaded at run time; any of them may be absent.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ferry/onnx.h"
+#include "ferry/resnet.h"
+#include "ferry/tensor.h"
+
+namespace ferry {
+
+struct Device {
+  std::string kind = "cpu";        // "cpu" or "gpu"
+  std::string name;                // "NVIDIA GeForce RTX 4060"
+  std::string compute_capability;  // "8.9"; empty on a CPU
+  std::string driver;              // "580.159.04"; empty on a CPU
+  std::string cuda;                // CUDA version of the driver; empty on a CPU
+  std::int64_t memory_bytes = 0;
+  int index = 0;
+};
+
+/// What a module is and what it can do on this machine. `usable` false comes with a reason and a remedy.
+struct BackendInfo {
+  std::string name;                     // "tensorrt_rtx": the name used on the command line and in files
+  std::string display_name;             // "TensorRT for RTX": for people
+  std::string gives;                    // one sentence: what the user gains
+  bool present = false;                 // the module is built and loads
+  bool usable = false;                  // it can run something here
+  bool can_build = false;               // it can build engines here (TensorRT for RTX can without a GPU)
+  bool builds = false;                  // it has engine files at all
+  bool reference = false;               // takes weights: the referee of comparisons
+  std::string kind;                     // "gpu", "cpu", "gpu+cpu"
+  std::vector<std::string> opens;       // of "plan", "onnx", "weights"
+  std::vector<std::string> precisions;  // of "fp32", "fp16", "int8"
+  std::string reason, remedy;           // why not usable; the exact command
+  std::string library, version;         // of the SDK, where found
+  std::string module_path;
+  std::vector<Device> devices;
+};
+
+/// A batch range that an engine is optimised for. min <= opt <= max.
+struct BatchProfile {
+  std::int64_t min = 1, opt = 8, max = 32;
+  bool operator==(const BatchProfile&) const = default;
+};
+/// "1:8:64", a single number, or a comma-separated list of these. Throws Error(kUsage).
+std::vector<BatchProfile> parse_profiles(const std::string& text);
+std::string to_string(const BatchProfile& profile);
+
+/// Called from long work; `total` 0 means unknown. Return false to cancel.
+using Progress = std::function<bool(const std::string& phase, std::int64_t done, std::int64_t total)>;
+/// The SDK's log. severity: 0 error, 1 warning, 2 info, 3 verbose. May be called from several threads.
+using Log = std::function<void(int severity, const std::string& line)>;
+
+struct BuildOptions {
+  std::vector<BatchProfile> profiles;           // empty: the default profile
+  std::string target;                           // compute capability "8.9"; empty: this machine's GPU
+  std::optional<std::int64_t> workspace_bytes;  // empty: clamped to free memory
+  std::optional<int> optimization_level;        // 0..5; empty: the SDK's default
+  bool tf32 = false;                            // let FP32 convolutions use TF32
+  int device = 0;
+};
+
+struct BuildResult {
+  std::string plan;          // exactly what the SDK serialised
+  std::string timing_cache;  // may be empty
+  std::string report_json;   // see backend_abi.h, build.report_json
+};
+
+struct OpenOptions {
+  int device = 0;
+  std::string precision = "fp32";  // for modules that open weights
+  int threads = 0;                 // CPU threads; 0: all physical cores
+  bool graphs = true;              // CUDA graphs, where there are any
+  bool prefer_cpu = false;         // for modules that run on both
+};
+
+/// Milliseconds of one run; NaN where the engine cannot tell. See backend_abi.h for what each contains.
+struct RunTimes {
+  double enqueue_ms, h2d_ms, compute_ms, d2h_ms;
+};
+
+/// State of the device; NaN where unknown.
+struct Telemetry {
+  double sm_clock_mhz, memory_clock_mhz, temperature_c, power_w, memory_used_bytes, memory_total_bytes;
+  std::uint64_t throttle_reasons = 0;
+};
+
+struct EngineInfo {
+  std::vector<Port> inputs, outputs;
+  std::vector<BatchProfile> profiles;  // empty: any batch
+  std::optional<std::int64_t> max_batch;
+  Device device;
+  std::string backend, backend_display_name, sdk_version;
+  std::int64_t device_memory_bytes = 0;
+  std::string precision_proof_json;  // {"layers":N,"by_type":{...}}; empty if the engine cannot tell
+};
+
+/// One stream of requests over an engine. Move-only; one thread at a time. Keeps its engine alive.
+class Session {
+ public:
+  struct Impl;
+  explicit Session(std::shared_ptr<Impl> impl);
+
+  /// Runs one batch: inputs are [n, ...] for the engine's input ports in order. Blocks. Throws Error(kRun) on a shape,
+  /// type or batch that the engine does not take, showing given against allowed.
+  std::vector<Tensor> run(const std::vector<TensorView>& inputs, RunTimes* times = nullptr);
+  /// The same for engines with one input and one output.
+  Tensor run(const TensorView& input, RunTimes* times = nullptr);
+
+  /// Host staging memory (pinned on a GPU) for a batch: fill inputs, submit, wait, read outputs; no copy on the host.
+  struct Staging {
+    std::vector<std::byte*> inputs, outputs;
+  };
+  Staging staging(std::int64_t batch);
+  /// Starts a request whose inputs and outputs are host memory that stays valid until `wait`. With `resident`, nothing
+  /// is copied: the inputs of the last run at this batch are used again and outputs stay on the device.
+  void submit(std::int64_t batch, const std::vector<const std::byte*>& inputs, const std::vector<std::byte*>& outputs,
+              bool resident = false);
+  void wait(RunTimes* times = nullptr);
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+/// An opened engine. Cheap to copy (shared); thread-safe.
+class Engine {
+ public:
+  /// Opens a plan after checking its sidecar (GPU, SDK, hashes) and running its probe; or an ONNX file or a checkpoint,
+  /// with the best usable backend for it. Throws Error(kOpen). Same as `open_engine` in engine_file.h.
+  static Engine open(const std::string& path, const OpenOptions& options = {});
+
+  struct Impl;
+  explicit Engine(std::shared_ptr<Impl> impl);
+  const EngineInfo& info() const noexcept;
+  Session new_session() const;
+  /// Nothing where the backend has no telemetry.
+  std::optional<Telemetry> telemetry() const;
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+/// A loaded backend module.
+class Backend {
+ public:
+  /// Everything known about each backend, present or not, in order of preference. Never throws for an absent one.
+  static std::vector<BackendInfo> list();
+  /// Loads one by name; throws Error(kBackend) with reason and remedy if it is absent or has another ABI number.
+  static Backend load(const std::string& name);
+
+  const BackendInfo& info() const noexcept;
+  BuildResult build(const std::string& onnx, const BuildOptions& options, const std::string& timing_cache,
+                    const Progress& progress, const Log& log) const;
+  Engine open_plan(const std::string& plan, const OpenOptions& options, const Log& log = {}) const;
+  Engine open_onnx(const std::string& onnx, const OpenOptions& options, const Log& log = {}) const;
+  Engine open_weights(const ResNet& network, const OpenOptions& options, const Log& log = {}) const;
+
+  struct Impl;
+  explicit Backend(std::shared_ptr<Impl> impl);
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Where modules are looked for: $FERRY_BACKEND_PATH (colon-separated), then ../lib/ferry beside the running program
+/// or library, then the build tree.
+std::vector<std::string> backend_search_path();
+
+}  // namespace ferry

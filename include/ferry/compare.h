@@ -1,0 +1,65 @@
+// Comparing outputs so that NaN, Inf, a wrong shape and a wrong count fail, and saying so in one table.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ferry/measure.h"
+#include "ferry/tensor.h"
+
+namespace ferry {
+
+/// How far an output is from the reference. Rows are images, columns are classes.
+struct Agreement {
+  bool ok = false;            // every check passed; false if any number below is NaN
+  std::string failure;        // the first check that failed, in words; empty if ok
+  double relative_error = 0;  // ||out - ref||_2 / ||ref||_2 over everything
+  double cosine = 0;          // smallest over the rows
+  double max_abs_error = 0;
+  double top1_agreement = 0;  // share of rows with the same arg max
+  double top5_overlap = 0;    // mean share of the reference's five best classes that are in the output's five best
+  std::int64_t images = 0;
+};
+
+struct Tolerance {
+  double relative_error = 1e-3;
+  double min_top1_agreement = 0;  // 0: reported, not judged (random inputs have ties within rounding)
+};
+/// fp32 2e-4, fp16 1e-2, int8 1.5e-1 (relative L2 of logits).
+Tolerance tolerance_for(const std::string& precision);
+
+/// NaN or Inf in either tensor fails first, then shape, type and count, then the tolerance.
+Agreement compare_outputs(const TensorView& output, const TensorView& reference, const Tolerance& tolerance);
+
+struct ComparisonRow {
+  std::string engine;   // display name with what matters: "TensorRT for RTX"
+  std::string backend;  // "tensorrt_rtx"; "python" for peers
+  std::string precision;
+  std::string device, sdk_version;
+  Measurement measurement;
+  Agreement agreement;
+  double speedup = 0;  // against the baseline row of the same batch (median over median, same kind of timing)
+  bool baseline = false;
+  std::string failure;  // engine could not be built, opened or run: the message; no numbers then
+};
+
+struct Comparison {
+  std::string network, origin;  // "resnet101", "file.pth" or "random weights, seed 7"
+  bool random_weights = false;
+  std::string inputs;        // what the inputs were
+  std::string machine_json;  // CPU, GPU, driver, versions, clocks
+  std::string command;       // as typed
+  std::string started_at;
+  std::vector<ComparisonRow> rows;
+  std::vector<std::string> notes;  // what was skipped and why
+};
+
+/// docs/results.schema.json. {"machine":{...},"results":[...]}
+std::string to_json(const Comparison& comparison);
+/// A table of at most 100 columns, then the notes, then the classic line.
+std::string to_table(const Comparison& comparison, bool color);
+/// "100 inferences at batch 1: PyTorch 0.54 s, TensorRT 0.06 s, 9.0 times faster". Empty without both.
+std::string classic_line(const Comparison& comparison);
+
+}  // namespace ferry

@@ -1,0 +1,82 @@
+// Engine files: `model.plan` is exactly what the SDK serialised; `model.plan.json` beside it (the sidecar) says what it
+// is, for which GPU, from which ONNX, and carries a probe that every load runs. Format: docs/file-formats.md.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ferry/backend.h"
+#include "ferry/onnx.h"
+
+namespace ferry {
+
+struct Probe {
+  std::uint64_t seed = 1;  // Tensor::random_normal of the input shape at `batch`
+  std::int64_t batch = 1;
+  std::vector<float> expected;  // the whole first output row, from a referee (the ONNX on a CPU engine or LibTorch)
+  double tolerance = 0;         // relative L2
+  std::string referee;          // which engine made `expected`; empty: no referee was there when it was built
+};
+
+struct Sidecar {
+  int version = 1;
+  std::string backend, sdk, sdk_version;
+  std::string plan_sha256, onnx_sha256, onnx_path;
+  std::string gpu, compute_capability, driver;  // of the build machine; for an ahead-of-time build: the target
+  std::string precision;                        // "fp32", "fp16", "int8"
+  std::vector<BatchProfile> profiles;
+  std::vector<Port> inputs, outputs;
+  std::string build_options_json, build_report_json;
+  double build_seconds = 0;
+  std::string built_at;  // ISO 8601, UTC
+  std::string ferry_version;
+  std::string origin;  // where the weights come from; says so if they are random
+  std::optional<Probe> probe;
+  std::string preprocessing;             // preset name; empty if unknown
+  std::vector<std::string> class_names;  // may be empty
+};
+
+std::string to_json(const Sidecar& sidecar);
+Sidecar sidecar_from_json(const std::string& text, const std::string& path);  // throws Error(kOpen)
+Sidecar read_sidecar(const std::string& plan_path);
+
+struct BuildRequest {
+  std::string onnx_path;
+  std::string plan_path;  // empty: into the cache
+  std::string backend;    // empty: the best one for the target
+  BuildOptions options;
+  std::string origin;
+  bool force = false;  // rebuild on a cache hit
+  Progress progress;
+  Log log;
+};
+
+struct BuildOutcome {
+  std::string plan_path;
+  Sidecar sidecar;
+  bool cache_hit = false;
+  std::string cache_reason;  // "hit", or why not: "no entry", "SDK 1.7.1 is not 1.7.2", "forced"
+};
+
+/// ONNX -> plan + sidecar, through the cache. Writes temporary names, re-reads and checks, renames; on failure or
+/// cancellation nothing is left behind and an existing plan stays. Proves the precision on a machine that can open the
+/// plan; elsewhere the sidecar says that the proof is due at the first open, and `open_engine` does it.
+BuildOutcome build_engine(const BuildRequest& request);
+
+/// Opens a plan: sidecar, SHA-256, backend, SDK version, GPU, ONNX beside it, then the probe. Each refusal is an
+/// Error(kOpen) whose hint is the `ferry build` command that repairs it. Also opens .onnx and checkpoints.
+Engine open_engine(const std::string& path, const OpenOptions& options = {}, const Log& log = {});
+
+/// Checks a precision proof against what the graph asked for: throws Error(kBuild) if an fp16 or int8 graph became a
+/// float engine. `proof_json` as in EngineInfo.
+void check_precision(const std::string& precision, const std::string& proof_json, const std::string& plan_path);
+
+/// The profile used when the user gives none: 1:8:32 on a CPU or unknown GPU, by memory on a GPU.
+std::vector<BatchProfile> default_profiles(const std::optional<Device>& device);
+
+/// $XDG_CACHE_HOME/ferry or ~/.cache/ferry; created on demand.
+std::string cache_directory();
+
+}  // namespace ferry

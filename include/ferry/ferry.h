@@ -1,0 +1,12 @@
+// Everything a program that embeds ferry needs.
+#pragma once
+
+#include "ferry/backend.h"
+#include "ferry/checkpoint.h"
+#include "ferry/compare.h"
+#include "ferry/engine_file.h"
+#include "ferry/error.h"
+#include "ferry/measure.h"
+#include "ferry/onnx.h"
+#include "ferry/resnet.h"
+#include "ferry/tensor.h"

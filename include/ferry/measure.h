@@ -1,0 +1,63 @@
+// Measuring: record, then pure statistics, then (elsewhere) print.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ferry/backend.h"
+
+namespace ferry {
+
+/// Order statistics of a sample, in the sample's unit. Percentiles by linear interpolation (NumPy's default).
+struct Statistics {
+  std::size_t count = 0;
+  double min = 0, median = 0, mean = 0, p90 = 0, p99 = 0, max = 0, stddev = 0;
+};
+/// Throws Error(kMeasure) on an empty sample or a NaN.
+Statistics statistics(std::vector<double> sample);
+
+struct MeasureOptions {
+  int min_runs = 50;
+  double min_seconds = 1.0;     // per engine and batch, over all rounds
+  double max_seconds = 20.0;    // a slow engine stops here even under min_runs (but after 3 runs), and says so
+  double warmup_seconds = 0.5;  // and until the median of the last runs moves by less than 2 %
+  int rounds = 5;               // competitors take turns this often
+};
+
+/// One measured run.
+struct RunRecord {
+  double wall_ms = 0;  // host array in to host array out
+  RunTimes times{};    // NaN where unknown
+};
+
+/// All records of one engine at one batch size, and what they say.
+struct Measurement {
+  std::string engine, precision, mode = "latency";
+  std::int64_t batch = 1;
+  Statistics wall;                   // host in, host out
+  std::optional<Statistics> device;  // resident inputs and outputs, compute only (GPU engines)
+  std::optional<Statistics> enqueue, h2d, d2h;
+  double images_per_second = 0;       // batch / median of what `timed` names
+  std::string timed;                  // "device compute" or "host in to host out": what median_ms means
+  std::vector<std::string> warnings;  // enqueue-bound, transfer-bound, unstable, throttled, few runs
+  std::vector<Telemetry> telemetry;   // sampled between rounds
+  int runs = 0;
+};
+
+/// Someone who takes part: `run(resident)` does one request and returns its record.
+struct Competitor {
+  std::string name, precision;
+  std::int64_t batch = 1;
+  bool has_resident = false;  // can time compute alone
+  std::function<RunRecord(bool resident)> run;
+  std::function<std::optional<Telemetry>()> telemetry;  // may be empty
+};
+
+/// Warms each competitor up, then lets them take turns in rounds. Pure of printing; `progress` may cancel.
+std::vector<Measurement> measure(std::vector<Competitor>& competitors, const MeasureOptions& options,
+                                 const Progress& progress = {});
+
+}  // namespace ferry
