@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "ferry/error.h"
+#include "ferry/files.h"
 
 namespace ferry {
 
@@ -14,7 +15,6 @@ std::string read_file(const std::string& path, Stage stage);
 
 /// Lower-case hex SHA-256.
 std::string sha256(std::string_view bytes);
-std::string sha256_file(const std::string& path, Stage stage);
 
 /// A file under a temporary name beside its target: `commit` flushes it to disk and renames; without `commit` (an
 /// exception, Ctrl-C turned into Error) the destructor removes it and the target stays as it was.
@@ -37,12 +37,6 @@ class AtomicFile {
   int fd_ = -1;
   bool committed_ = false;
 };
-
-/// AtomicFile in one call.
-void write_file(const std::string& path, std::string_view bytes, Stage stage);
-
-/// Removes temporary files that are open now: for the tool's signal handler of last resort (async-signal-safe).
-void remove_temporary_files() noexcept;
 
 /// $XDG_CACHE_HOME/ferry or ~/.cache/ferry, and folders below it; created on demand.
 std::string cache_path(const std::string& below);
