@@ -9,6 +9,9 @@ if(FERRY_SANITIZE)
   target_link_options(ferry_options INTERFACE -fsanitize=${FERRY_SANITIZE})
 endif()
 
+# What a user runs: the tool and the modules (`cmake --build build --target ferry_programs`).
+add_custom_target(ferry_programs)
+
 # ferry_backend(NAME SOURCES...): a module libferry_NAME.so in <build>/lib/ferry, installed to lib/ferry. It may include
 # backend_abi.h and backends/ and nothing else of ferry.
 function(ferry_backend name)
@@ -18,8 +21,11 @@ function(ferry_backend name)
   set_target_properties(ferry_${name} PROPERTIES
     LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib/ferry"
     CXX_VISIBILITY_PRESET hidden
-    VISIBILITY_INLINES_HIDDEN ON)
-  install(TARGETS ferry_${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/ferry")
+    VISIBILITY_INLINES_HIDDEN ON
+    INSTALL_RPATH "$ORIGIN/deps"
+    INSTALL_RPATH_USE_LINK_PATH ON)
+  add_dependencies(ferry_programs ferry_${name})
+  install(TARGETS ferry_${name} LIBRARY DESTINATION lib/ferry)
 endfunction()
 
 # ferry_unit_tests(AREA): every *_test.cc of the current folder in one program `unit_AREA`, each test known to CTest.
