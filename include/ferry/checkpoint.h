@@ -23,13 +23,16 @@ struct CheckpointTensor {
   DType dtype = DType::kFloat32;
   Shape shape;
   std::vector<std::int64_t> strides;  // in elements; row-major unless the file says otherwise (may be 0 or transposed)
-  const std::byte* data = nullptr;
+  const std::byte* data = nullptr;    // not necessarily aligned for the element type
+
+  /// Row-major without gaps: `data` can be read as it is.
+  bool dense() const noexcept;
 };
 
 struct CheckpointLimits {
   std::size_t max_tensors = 100'000;
   std::size_t max_bytes = std::size_t{64} << 30;  // of tensor data, counted per storage
-  int max_depth = 64;                             // of nested containers
+  int max_depth = 64;                             // of dictionaries around the state_dict
 };
 
 /// An open checkpoint. Uncompressed tensor data stays in the mapped file; the mapping lives as long as this object.
@@ -52,8 +55,12 @@ class Checkpoint {
   const std::vector<CheckpointTensor>& tensors() const noexcept;
   /// nullptr if there is no tensor of that name.
   const CheckpointTensor* find(std::string_view name) const noexcept;
-  /// A dense row-major copy of one tensor.
+  /// A dense row-major copy of one of `tensors()`; the second form converts on the way (see `convert` in tensor.h).
+  /// The file's pages are given back to the system, so that loading everything does not hold it in memory twice.
   Tensor load(const CheckpointTensor& tensor) const;
+  Tensor load(const CheckpointTensor& tensor, DType dtype) const;
+  /// Size of the file.
+  std::size_t file_bytes() const noexcept;
   /// What was done to get at the tensors, for people: "took the entry 'state_dict'", "removed the prefix 'module.'".
   const std::vector<std::string>& notes() const noexcept;
 
