@@ -1,9 +1,28 @@
 #include "base/random.h"
 
+#include <bit>
+
 #include "ferry/tensor.h"
 
 namespace ferry {
 namespace {
+
+// Natural logarithm of a normal number in (0, 1): +, *, / only, so that it is the same on every machine (std::log is
+// not). x = 2^e * m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(t), t = (m - 1) / (m + 1), |t| < 0.172, whose
+// series is cut below 1e-17.
+double portable_log(double x) {
+  const std::uint64_t bits = std::bit_cast<std::uint64_t>(x);
+  int exponent = static_cast<int>(bits >> 52) - 1023;
+  double m = std::bit_cast<double>((bits & 0xfffffffffffffULL) | 0x3ff0000000000000ULL);  // [1, 2)
+  if (m > 1.4142135623730951) {
+    m *= 0.5;
+    ++exponent;
+  }
+  const double t = (m - 1) / (m + 1), t2 = t * t;
+  double series = 0;
+  for (int k = 21; k >= 1; k -= 2) series = series * t2 + 1.0 / k;
+  return exponent * 0.6931471805599453 + 2 * t * series;
+}
 
 // Inverse of the standard normal distribution, P. J. Acklam's rational approximation (relative error 1.15e-9).
 double inverse_normal(double p) {
@@ -17,7 +36,7 @@ double inverse_normal(double p) {
                                  3.754408661907416e+00};
   constexpr double low = 0.02425;
   if (p < low || p > 1 - low) {
-    const double q = std::sqrt(-2 * std::log(p < low ? p : 1 - p));
+    const double q = std::sqrt(-2 * portable_log(p < low ? p : 1 - p));
     const double x = (((((c[0] * q + c[1]) * q + c[2]) * q + c[3]) * q + c[4]) * q + c[5]) /
                      ((((d[0] * q + d[1]) * q + d[2]) * q + d[3]) * q + 1);
     return p < low ? x : -x;

@@ -23,8 +23,8 @@ class SplitMix64 {
   std::uint64_t state_;
 };
 
-/// Fills with normal values through the inverse of the normal distribution: log, sqrt and a rational function only, so
-/// that two machines differ at most in the last bit of a float where their log does.
+/// Fills with normal values through the inverse of the normal distribution, made of +, *, / and sqrt only, which IEEE
+/// 754 fixes to the last bit: the same on every machine (src/CMakeLists.txt forbids fusing them).
 void fill_normal(float* data, std::size_t count, double mean, double stddev, SplitMix64& random);
 
 }  // namespace ferry
