@@ -94,7 +94,7 @@ typedef struct ferry_open_args {
   /* {"device":0,"precision":"fp32","threads":0,"graphs":true,"layer_info":false,...}; unknown keys are an error naming
    * the key */
   const char* options_json;
-  ferry_log log;
+  ferry_log log; /* valid until `close`: a session may still have a warning (a CUDA graph that was refused) */
 } ferry_open_args;
 
 /* Milliseconds of one run; NaN where the module cannot measure it. h2d, compute and d2h are device times between events
@@ -108,6 +108,8 @@ typedef struct ferry_times {
 
 #define FERRY_RUN_RESIDENT \
   1u /* no copies: inputs are those of the last run at this batch, outputs stay on the device */
+#define FERRY_RUN_FETCH \
+  2u /* with FERRY_RUN_RESIDENT: outputs are copied to the host after all, so that a timed run can be checked */
 
 typedef struct ferry_run_args {
   uint32_t struct_size;
