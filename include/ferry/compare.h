@@ -37,11 +37,12 @@ struct ComparisonRow {
   std::string backend;  // "tensorrt_rtx"; "python" for peers
   std::string precision;
   std::string device, sdk_version;
+  std::string device_kind;  // "cpu" or "gpu": speed-ups are given only within one kind
   Measurement measurement;
   Agreement agreement;
-  double speedup = 0;  // against the baseline row of the same batch (median over median, same kind of timing)
-  bool baseline = false;
-  std::string failure;  // engine could not be built, opened or run: the message; no numbers then
+  double speedup = 0;  // against the baseline row of the same batch (median over median, same kind of timing); 0: none
+  bool baseline = false;  // the reference backend in fp32; set by whoever makes the row
+  std::string failure;    // engine could not be built, opened or run: the message; no numbers then
 };
 
 struct Comparison {
@@ -55,11 +56,22 @@ struct Comparison {
   std::vector<std::string> notes;  // what was skipped and why
 };
 
+/// Fills `speedup` of every row: baseline over row, of the same batch and device kind; device compute against device
+/// compute where both have it, else host to host against host to host. A row that failed or disagrees gets none. Where
+/// the baseline ran on the CPU and a row on a GPU there is none either, and a note says why.
+void set_speedups(Comparison& comparison);
+
+/// True if every row that ran agrees with the reference (a row that could not run does not count).
+bool all_agree(const Comparison& comparison);
+
 /// docs/results.schema.json. {"machine":{...},"results":[...]}
 std::string to_json(const Comparison& comparison);
+/// The inverse of `to_json`, for reports over stored results. Throws Error(kReport) naming `path`.
+Comparison comparison_from_json(const std::string& text, const std::string& path);
 /// A table of at most 100 columns, then the notes, then the classic line.
 std::string to_table(const Comparison& comparison, bool color);
-/// "100 inferences at batch 1: PyTorch 0.54 s, TensorRT 0.06 s, 9.0 times faster". Empty without both.
+/// "100 inferences at batch 1: PyTorch 0.54 s, TensorRT fp16 0.06 s, 9.0 times faster (...what is timed)": the baseline
+/// against the fastest row that agrees, at the smallest batch. Empty without both.
 std::string classic_line(const Comparison& comparison);
 
 }  // namespace ferry

@@ -9,6 +9,7 @@
 
 #include "ferry/backend.h"
 #include "ferry/onnx.h"
+#include "ferry/resnet.h"
 
 namespace ferry {
 
@@ -26,6 +27,9 @@ struct Sidecar {
   std::string plan_sha256, onnx_sha256, onnx_path;
   std::string gpu, compute_capability, driver;  // of the build machine; for an ahead-of-time build: the target
   std::string precision;                        // "fp32", "fp16", "int8"
+  std::string precision_proof_json;  // layer types of the built engine, as in EngineInfo; empty if it cannot tell
+  bool precision_proof_due = false;  // built where it cannot be opened: the first open proves it
+  std::string cache_key;             // SHA-256 over everything that shapes the plan; see cache_key in file-formats.md
   std::vector<BatchProfile> profiles;
   std::vector<Port> inputs, outputs;
   std::string build_options_json, build_report_json;
@@ -40,6 +44,9 @@ struct Sidecar {
 
 std::string to_json(const Sidecar& sidecar);
 Sidecar sidecar_from_json(const std::string& text, const std::string& path);  // throws Error(kOpen)
+/// "model.plan" -> "model.plan.json".
+std::string sidecar_path(const std::string& plan_path);
+/// Throws Error(kOpen) if there is none or it cannot be used, with how to get one.
 Sidecar read_sidecar(const std::string& plan_path);
 
 struct BuildRequest {
@@ -49,6 +56,10 @@ struct BuildRequest {
   BuildOptions options;
   std::string origin;
   bool force = false;  // rebuild on a cache hit
+  /// The network the ONNX came from, if at hand: lets the reference backend make the probe where no engine reads ONNX.
+  const ResNet* network = nullptr;
+  std::string preprocessing;             // stored in the sidecar
+  std::vector<std::string> class_names;  // stored in the sidecar
   Progress progress;
   Log log;
 };

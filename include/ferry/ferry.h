@@ -9,5 +9,7 @@
 #include "ferry/files.h"
 #include "ferry/measure.h"
 #include "ferry/onnx.h"
+#include "ferry/pipeline.h"
+#include "ferry/report.h"
 #include "ferry/resnet.h"
 #include "ferry/tensor.h"

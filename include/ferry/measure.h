@@ -40,14 +40,26 @@ struct Measurement {
   Statistics wall;                   // host in, host out
   std::optional<Statistics> device;  // resident inputs and outputs, compute only (GPU engines)
   std::optional<Statistics> enqueue, h2d, d2h;
-  double images_per_second = 0;       // batch / median of what `timed` names
-  std::string timed;                  // "device compute" or "host in to host out": what median_ms means
-  std::vector<std::string> warnings;  // enqueue-bound, transfer-bound, unstable, throttled, few runs
-  std::vector<Telemetry> telemetry;   // sampled between rounds
+  double images_per_second = 0;          // batch / median of what `timed` names
+  std::string timed;                     // "device compute" or "host in to host out": what median_ms means
+  std::vector<std::string> warnings;     // enqueue-bound, transfer-bound, unstable, throttled, few runs
+  std::vector<Telemetry> telemetry;      // sampled after each turn
+  std::vector<double> samples_ms;        // every run of what `timed` names, in order
+  std::vector<double> round_medians_ms;  // of `samples_ms`, one a round: how far they lie apart is the noise
   int runs = 0;
+
+  /// The statistics that `timed` names.
+  const Statistics& timed_statistics() const { return device ? *device : wall; }
 };
 
-/// Someone who takes part: `run(resident)` does one request and returns its record.
+/// Statistics, rate and warnings from records: what `measure` does after the last run. `records[round]` are runs with
+/// copies, `resident[round]` runs without (empty where the engine cannot). Throws Error(kMeasure) without records.
+Measurement summarise(const std::vector<std::vector<RunRecord>>& records,
+                      const std::vector<std::vector<RunRecord>>& resident, std::int64_t batch,
+                      std::vector<Telemetry> telemetry);
+
+/// Someone who takes part: `run(resident)` does one request and returns its record. Time is counted by the records'
+/// wall_ms (which must be positive), so measuring needs no clock of its own.
 struct Competitor {
   std::string name, precision;
   std::int64_t batch = 1;
@@ -56,7 +68,8 @@ struct Competitor {
   std::function<std::optional<Telemetry>()> telemetry;  // may be empty
 };
 
-/// Warms each competitor up, then lets them take turns in rounds. Pure of printing; `progress` may cancel.
+/// Warms each competitor up, then lets them take turns in rounds. Pure of printing; `progress` may cancel, which throws
+/// Error(kInterrupted). With `has_resident` a turn is a block of whole runs, then a block of resident runs.
 std::vector<Measurement> measure(std::vector<Competitor>& competitors, const MeasureOptions& options,
                                  const Progress& progress = {});
 
