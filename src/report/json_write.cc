@@ -1,0 +1,122 @@
+// The comparison as JSON: docs/results.schema.json is its contract.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "ferry/compare.h"
+
+namespace ferry {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kQuantiles = 101;  // p0 to p100
+
+// JSON has no NaN and no Inf: both become null.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json median_of(const std::optional<Statistics>& s) { return s ? number(s->median) : Json(nullptr); }
+
+Json quantiles(std::vector<double> samples) {
+  if (samples.empty()) return Json::array();
+  std::sort(samples.begin(), samples.end());
+  Json result = Json::array();
+  for (int i = 0; i < kQuantiles; ++i) {
+    const double position = static_cast<double>(i) / (kQuantiles - 1) * static_cast<double>(samples.size() - 1);
+    result.push_back(samples[static_cast<std::size_t>(std::lround(position))]);
+  }
+  return result;
+}
+
+Json telemetry_json(const Telemetry& t) {
+  return {{"sm_clock_mhz", number(t.sm_clock_mhz)},
+          {"memory_clock_mhz", number(t.memory_clock_mhz)},
+          {"temperature_c", number(t.temperature_c)},
+          {"power_w", number(t.power_w)},
+          {"memory_used_bytes", number(t.memory_used_bytes)},
+          {"memory_total_bytes", number(t.memory_total_bytes)},
+          {"throttle_reasons", t.throttle_reasons}};
+}
+
+void add_timed(Json& row, const Measurement& m, bool ran) {
+  const Statistics& s = m.timed_statistics();
+  const auto value = [&](double v) { return ran ? number(v) : Json(nullptr); };
+  row["timed"] = ran ? Json(m.timed) : Json(nullptr);
+  row["runs"] = ran ? m.runs : 0;
+  row["median_ms"] = value(s.median);
+  row["p90_ms"] = value(s.p90);
+  row["p99_ms"] = value(s.p99);
+  row["mean_ms"] = value(s.mean);
+  row["min_ms"] = value(s.min);
+  row["max_ms"] = value(s.max);
+  row["stddev_ms"] = value(s.stddev);
+  row["images_per_second"] = value(m.images_per_second);
+}
+
+void add_parts(Json& row, const Measurement& m, bool ran) {
+  const auto value = [&](double v) { return ran ? number(v) : Json(nullptr); };
+  row["host_median_ms"] = value(m.wall.median);
+  row["host_p90_ms"] = value(m.wall.p90);
+  row["host_p99_ms"] = value(m.wall.p99);
+  row["host_images_per_second"] =
+      value(m.wall.median > 0 ? 1000 * static_cast<double>(m.batch) / m.wall.median : std::nan(""));
+  row["enqueue_median_ms"] = median_of(m.enqueue);
+  row["h2d_median_ms"] = median_of(m.h2d);
+  row["compute_median_ms"] = median_of(m.device);
+  row["d2h_median_ms"] = median_of(m.d2h);
+  row["round_medians_ms"] = m.round_medians_ms;
+  row["quantiles_ms"] = quantiles(m.samples_ms);
+  row["telemetry"] = Json::array();
+  for (const Telemetry& t : m.telemetry) row["telemetry"].push_back(telemetry_json(t));
+}
+
+void add_agreement(Json& row, const Agreement& a, bool ran) {
+  const auto value = [&](double v) { return ran ? number(v) : Json(nullptr); };
+  row["ok"] = ran && a.ok;
+  row["relative_error"] = value(a.relative_error);
+  row["cosine"] = value(a.cosine);
+  row["max_abs_error"] = value(a.max_abs_error);
+  row["top1_agreement"] = value(a.top1_agreement);
+  row["top5_overlap"] = value(a.top5_overlap);
+  row["images_compared"] = a.images;
+  row["disagreement"] = ran && !a.ok ? Json(a.failure) : Json(nullptr);
+}
+
+Json row_json(const ComparisonRow& r) {
+  const Measurement& m = r.measurement;
+  const bool ran = r.failure.empty();
+  Json row = {
+      {"engine", r.engine},           {"backend", r.backend},         {"precision", r.precision}, {"device", r.device},
+      {"device_kind", r.device_kind}, {"sdk_version", r.sdk_version}, {"batch", m.batch},         {"mode", m.mode}};
+  add_timed(row, m, ran);
+  add_parts(row, m, ran);
+  add_agreement(row, r.agreement, ran);
+  row["baseline"] = r.baseline;
+  row["speedup"] = r.speedup > 0 ? number(r.speedup) : Json(nullptr);
+  row["warnings"] = m.warnings;
+  row["failure"] = ran ? Json(nullptr) : Json(r.failure);
+  return row;
+}
+
+}  // namespace
+
+std::string to_json(const Comparison& c) {
+  Json json;
+  json["format"] = "ferry results";
+  json["version"] = 1;
+  json["network"] = c.network;
+  json["origin"] = c.origin;
+  json["random_weights"] = c.random_weights;
+  json["inputs"] = c.inputs;
+  json["command"] = c.command;
+  json["started_at"] = c.started_at;
+  json["machine"] = Json::parse(c.machine_json.empty() ? "{}" : c.machine_json);
+  json["results"] = Json::array();
+  for (const ComparisonRow& row : c.rows) json["results"].push_back(row_json(row));
+  json["notes"] = c.notes;
+  const std::string classic = classic_line(c);
+  json["summary"] = classic.empty() ? Json(nullptr) : Json(classic);
+  // Names of files and engines need not be UTF-8: what is not becomes U+FFFD instead of an exception.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace ferry
