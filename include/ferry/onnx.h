@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ferry/resnet.h"
@@ -24,6 +25,8 @@ struct ExportOptions {
   bool fp16_io = false;                    // with kFp16: input and output are FP16 too
   bool keep_batch_norm = false;            // false: folded into the convolutions in double precision
   int height = 224, width = 224;
+  /// Stands in the file beside ferry's own entries, e.g. {"preprocessing", "imagenet"}.
+  std::vector<std::pair<std::string, std::string>> metadata;
 };
 
 /// Name and type of a graph input or output; -1 is a dynamic dimension (the batch).
@@ -74,8 +77,11 @@ class OnnxModel {
 };
 
 /// The graph of a ResNet: input `input` [N,C,H,W], output `output` [N,classes], N dynamic. Node names are the names of
-/// the modules they come from (`layer3.22.conv2`).
+/// the modules they come from (`layer3.22.conv2`), weights are called as in the checkpoint (docs/onnx.md). Throws
+/// Error(kOnnx) naming a weight that does not survive (NaN, or beyond FP16).
 OnnxModel export_onnx(const ResNet& network, const ExportOptions& options = {});
+/// The same, freeing each weight as soon as the model has it: peak memory is one copy of the network.
+OnnxModel export_onnx(ResNet&& network, const ExportOptions& options = {});
 
 /// Makes any image model usable by ferry: one image input and one output, dynamic batch, opset 17 or newer kept,
 /// constants folded where needed, names kept. What cannot be handled is refused by node name (Error(kOnnx)).
