@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by setup/install: what is missing, and how each part gets here.
 
-tensorrt_pin=tensorrt-cu13-libs==11.4.0.106
+tensorrt_pin='tensorrt-cu13-libs==11.4.0.106'
 
 # missing_packages, filled from the lists; `a | b` is the first that the distribution has.
 plan_packages() {
@@ -124,6 +124,7 @@ install_headers() {
   say "fetching the TensorRT headers into $deps/headers"
   "$here/headers/fetch" "$deps/headers" || status=$?
   if ((status == 3)); then
+    complete=no
     say "no TensorRT headers: no cargo here and none in apt. ferry is built without the TensorRT modules unless an SDK is" \
       "installed; install cargo 1.68 or newer, or set FERRY_TENSORRT_DIR to an SDK, and run this again"
   elif ((status)); then
@@ -141,6 +142,7 @@ install_full_tensorrt() {
     python3 -m zipfile -e "$work"/*.whl "$work/files"; then
     mv "$work/files/tensorrt_libs" "$deps/wheels/"
   else
+    complete=no
     say "could not get $tensorrt_pin, so there will be no TensorRT engine for this GPU; install NVIDIA's TensorRT 10 or 11" \
       "and set FERRY_TENSORRT_DIR to its folder, then run this again"
   fi

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "ferry/error.h"
 #include "ferry/onnx.h"
 #include "ferry/resnet.h"
 
