@@ -1,7 +1,8 @@
-// Conversions between floating-point types: round to nearest even, by bit patterns (F16C need not be there).
+// Conversions between floating-point types: round to nearest even, by bit patterns.
 #include <bit>
 #include <cstring>
 
+#include "base/convert_bulk.h"
 #include "ferry/error.h"
 #include "ferry/tensor.h"
 
@@ -116,12 +117,16 @@ Tensor convert(const TensorView& from, DType to) {
   const std::size_t in = size_of(from.dtype), out = size_of(to);
   const std::size_t count = static_cast<std::size_t>(element_count(from.shape));
   if (from.dtype == DType::kFloat16 && to == DType::kFloat32) {  // the common case: checkpoints stored in half
-    float* target = reinterpret_cast<float*>(result.data());
-    for (std::size_t i = 0; i < count; ++i) target[i] = half_to_float(load<std::uint16_t>(from.data + 2 * i));
+    halves_to_floats(from.data, result.floats().data(), count);
     return result;
   }
   if (from.dtype == DType::kFloat32 && to == DType::kFloat16) {
-    for (std::size_t i = 0; i < count; ++i) store(result.data() + 2 * i, float_to_half(load<float>(from.data + 4 * i)));
+    floats_to_halves(from.data, result.data(), count);
+    return result;
+  }
+  if (from.dtype == DType::kBFloat16 && to == DType::kFloat32) {
+    float* target = result.floats().data();
+    for (std::size_t i = 0; i < count; ++i) target[i] = bfloat16_to_float(load<std::uint16_t>(from.data + 2 * i));
     return result;
   }
   for (std::size_t i = 0; i < count; ++i)

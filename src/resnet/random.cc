@@ -14,9 +14,8 @@
 namespace ferry {
 namespace {
 
-constexpr double kBranchScale = 0.25;                    // batch-norm scale at the end of a residual branch
-constexpr double kRectifiedMean = 0.3989422804;          // of max(0, x), x standard normal: 1 / sqrt(2 pi)
-constexpr double kPooledMean = 1.5, kPooledPower = 2.6;  // of the largest of nine such values: the stem's pooling
+constexpr double kBranchScale = 0.15;  // batch-norm scale at the end of a residual branch
+constexpr int kPooled = 4;             // the stem's pooling: nine neighbours are worth about four independent values
 
 // A generator of its own for each tensor: results depend neither on the order of work nor on the number of threads.
 SplitMix64 generator(std::uint64_t seed, std::string_view name) {
@@ -33,6 +32,38 @@ struct Activation {
   double mean = 0, power = 1;  // mean and mean square of each value
 };
 
+// What values look like after ReLU, block after block: a few thousand of them, followed one by one.
+class Rectified {
+ public:
+  /// max(0, largest of `of` normal values).
+  explicit Rectified(int of = 1) : values_(4096, 0.0f) {
+    for (; of > 0; --of)
+      for (float& value : values_) value = std::max(value, normal(1.0));
+  }
+  /// max(0, value + normal of deviation `spread`): a shortcut meets a branch.
+  void add(double spread) {
+    for (float& value : values_) value = std::max(0.0f, value + normal(spread));
+  }
+  Activation seen() const {
+    double sum = 0, squares = 0;
+    for (float value : values_) {
+      sum += value;
+      squares += static_cast<double>(value) * value;
+    }
+    const double count = static_cast<double>(values_.size());
+    return {sum / count, squares / count};
+  }
+
+ private:
+  float normal(double spread) {
+    float value;
+    fill_normal(&value, 1, 0.0, spread, random_);
+    return value;
+  }
+  std::vector<float> values_;
+  SplitMix64 random_{1};
+};
+
 struct Task {
   Layer layer;
   Activation input;
@@ -42,21 +73,15 @@ struct Task {
 std::vector<Task> plan(const ResNetArchitecture& net) {
   std::vector<Task> tasks;
   Activation block_input, now;
-  constexpr double branch = kBranchScale * kBranchScale;
-  const Activation rectified{kRectifiedMean, 0.5};
+  const Activation once = Rectified().seen();
+  Rectified stream(kPooled);  // the residual stream
   for (Layer& layer : layers_of(net)) {
     const bool shortcut = layer.name.ends_with(".downsample.0");
     if (layer.name.ends_with(".conv1")) block_input = now;
     tasks.push_back({layer, shortcut ? block_input : now});
-    if (layer.name == "conv1") {
-      now = {kPooledMean, kPooledPower};
-    } else if (shortcut) {
-      now = {kRectifiedMean * std::sqrt(1 + branch), 0.5 * (1 + branch)};
-    } else if (layer.ends_block) {  // rectified shortcut + branch: half of the branch's spread survives where it is 0
-      now = {block_input.mean + 0.5 * kRectifiedMean * kBranchScale, block_input.power + 0.75 * branch};
-    } else {
-      now = rectified;
-    }
+    if (shortcut) stream = Rectified();
+    if (layer.ends_block || shortcut) stream.add(kBranchScale);
+    now = layer.ends_block || shortcut || layer.name == "conv1" ? stream.seen() : once;
   }
   return tasks;
 }

@@ -46,6 +46,39 @@ TEST(Half, DoubleIsRoundedOnce) {
   EXPECT_EQ(bits, 0x3c01);
 }
 
+TEST(Half, LongRunsGiveWhatSingleValuesGive) {
+  constexpr std::size_t kCount = 65536 + 5;  // every bit pattern, and a tail that is no multiple of eight
+  Tensor halves(DType::kFloat16, {kCount});
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const auto bits = static_cast<std::uint16_t>(i);
+    std::memcpy(halves.data() + 2 * i, &bits, 2);
+  }
+  const Tensor wide = convert(halves.view(), DType::kFloat32), back = convert(wide.view(), DType::kFloat16);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const auto bits = static_cast<std::uint16_t>(i);
+    const float value = half_to_float(bits);
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(wide.floats()[i]));
+      continue;
+    }
+    ASSERT_EQ(wide.floats()[i], value) << i;
+    ASSERT_EQ(std::memcmp(back.data() + 2 * i, halves.data() + 2 * i, 2), 0) << i;
+  }
+}
+
+TEST(Half, LongRunsRoundLikeSingleValues) {
+  const Tensor values = Tensor::random_normal({100003}, 11);
+  Tensor scaled = values.clone();
+  for (std::size_t i = 0; i < scaled.floats().size(); ++i)
+    scaled.floats()[i] *= std::ldexp(1.0f, static_cast<int>(i % 44) - 26);
+  const Tensor halves = convert(scaled.view(), DType::kFloat16);
+  for (std::size_t i = 0; i < scaled.floats().size(); ++i) {
+    std::uint16_t bits;
+    std::memcpy(&bits, halves.data() + 2 * i, 2);
+    ASSERT_EQ(bits, float_to_half(scaled.floats()[i])) << scaled.floats()[i];
+  }
+}
+
 TEST(BFloat16, RoundsToNearestEvenAndKeepsNaN) {
   EXPECT_EQ(float_to_bfloat16(1.0f), 0x3f80);
   EXPECT_EQ(float_to_bfloat16(1.0f + 0x1p-8f), 0x3f80);
