@@ -7,6 +7,8 @@
 #include "ferry/engine_file.h"
 #include "ferry/error.h"
 #include "ferry/files.h"
+#include "ferry/image.h"
+#include "ferry/image_set.h"
 #include "ferry/measure.h"
 #include "ferry/onnx.h"
 #include "ferry/pipeline.h"
