@@ -153,7 +153,8 @@ typedef struct ferry_backend_api {
 
   /* {"inputs":[{"name":"input","dtype":1,"shape":[-1,3,224,224]}],"outputs":[...],"profiles":[{"min":1,"opt":8,"max":64}],
    *  "max_batch":64|null,"device":{"kind":"gpu"|"cpu","name":"...","compute_capability":"9.0","driver":"..."},"sdk_version":"...",
-   *  "device_memory_bytes":N,"precision_proof":{"layers":N,"by_type":{"Half":104,...}}|null} */
+   *  "device_memory_bytes":N,"resident":true|false (submit takes FERRY_RUN_RESIDENT; absent: true on a GPU),
+   *  "precision_proof":{"layers":N,"by_type":{"Half":104,...}}|null} */
   ferry_status (*io)(ferry_engine* engine, ferry_sink json);
 
   ferry_status (*open_session)(ferry_engine* engine, ferry_session** session);

@@ -15,10 +15,11 @@ endif()
 # What a user runs: the tool and the modules (`cmake --build build --target ferry_programs`).
 add_custom_target(ferry_programs)
 
-# ferry_backend(NAME SOURCES...): a module libferry_NAME.so in <build>/lib/ferry, installed to lib/ferry. It may include
-# backend_abi.h and backends/ and nothing else of ferry.
+# ferry_backend(NAME [TEST_ONLY] SOURCES...): a module libferry_NAME.so in <build>/lib/ferry, installed to lib/ferry unless
+# it is for tests. It may include backend_abi.h and backends/ and nothing else of ferry.
 function(ferry_backend name)
-  add_library(ferry_${name} MODULE ${ARGN})
+  cmake_parse_arguments(PARSE_ARGV 1 backend "TEST_ONLY" "" "")
+  add_library(ferry_${name} MODULE ${backend_UNPARSED_ARGUMENTS})
   target_link_libraries(ferry_${name} PRIVATE ferry_options)
   target_include_directories(ferry_${name} PRIVATE "${PROJECT_SOURCE_DIR}/backends")
   set_target_properties(ferry_${name} PROPERTIES
@@ -27,8 +28,10 @@ function(ferry_backend name)
     VISIBILITY_INLINES_HIDDEN ON
     INSTALL_RPATH "$ORIGIN/deps"
     INSTALL_RPATH_USE_LINK_PATH ON)
-  add_dependencies(ferry_programs ferry_${name})
-  install(TARGETS ferry_${name} LIBRARY DESTINATION lib/ferry)
+  if(NOT backend_TEST_ONLY)
+    add_dependencies(ferry_programs ferry_${name})
+    install(TARGETS ferry_${name} LIBRARY DESTINATION lib/ferry)
+  endif()
 endfunction()
 
 # ferry_unit_tests(AREA): every *_test.cc of the current folder in one program `unit_AREA`, each test known to CTest.

@@ -97,6 +97,7 @@ struct EngineInfo {
   Device device;
   std::string backend, backend_display_name, sdk_version;
   std::int64_t device_memory_bytes = 0;
+  bool resident = false;             // Session::submit takes `resident`
   std::string precision_proof_json;  // {"layers":N,"by_type":{...}}; empty if the engine cannot tell
 };
 
@@ -118,9 +119,10 @@ class Session {
   };
   Staging staging(std::int64_t batch);
   /// Starts a request whose inputs and outputs are host memory that stays valid until `wait`. With `resident`, nothing
-  /// is copied: the inputs of the last run at this batch are used again and outputs stay on the device.
+  /// is copied: the inputs of the last run at this batch are used again and outputs stay on the device; with `fetch`
+  /// they are copied to `outputs` after the timed part, so that a resident run can be checked.
   void submit(std::int64_t batch, const std::vector<const std::byte*>& inputs, const std::vector<std::byte*>& outputs,
-              bool resident = false);
+              bool resident = false, bool fetch = false);
   void wait(RunTimes* times = nullptr);
 
  private:

@@ -1,0 +1,39 @@
+// Failures on demand, from the environment at each call so that a test can switch them in one process.
+//   FERRY_FAKE_FAIL     an entry, or several with commas: describe supported build open io open_session staging submit
+//                       wait telemetry. It fails with a message that names it.
+//   FERRY_FAKE_MODE     any of, with commas:
+//                         wrong_abi      the table carries another ABI number
+//                         no_library     supported says that the SDK is missing
+//                         slow_build     a build takes 5 s in 100 steps; it can be cancelled
+//                         empty_plan     build succeeds without a plan
+//                         float_engine   whatever the graph asked for, layers run in float
+//                         nan | zeros | other_network | unwritten    what outputs hold
+//   FERRY_FAKE_GPU      "name,compute capability,driver": the engine claims to run on such a GPU
+//   FERRY_FAKE_VERSION  the SDK version it claims; default 1.0.0
+#pragma once
+
+#include <cstdlib>
+#include <string>
+
+#include "module/module.h"
+
+namespace ferry::fake {
+
+inline std::string environment(const char* name, const char* otherwise = "") {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : value;
+}
+
+/// Whether a comma-separated list holds `word`.
+inline bool lists(const std::string& list, const std::string& word) {
+  return ("," + list + ",").find("," + word + ",") != std::string::npos;
+}
+
+inline bool mode(const char* name) { return lists(environment("FERRY_FAKE_MODE"), name); }
+
+inline void fail_if_asked(const char* entry) {
+  if (!lists(environment("FERRY_FAKE_FAIL"), entry)) return;
+  throw module::Failure("", std::string("fake failure in ") + entry, "unset FERRY_FAKE_FAIL");
+}
+
+}  // namespace ferry::fake
