@@ -1,0 +1,33 @@
+#include "nvinfer/executor.h"
+
+#include <algorithm>
+
+namespace ferry::nvinfer {
+
+void SdkExecutor::set_shape(const Port& port, std::int64_t batch) {
+  nvinfer1::Dims dims{};
+  dims.nbDims = static_cast<int32_t>(port.shape.size());
+  std::copy(port.shape.begin(), port.shape.end(), dims.d);
+  dims.d[0] = batch;
+  if (!context_->setInputShape(port.name.c_str(), dims)) throw engine_.failure("take an input shape");
+}
+
+void SdkExecutor::set_address(const Port& port, void* address) {
+  if (!context_->setTensorAddress(port.name.c_str(), address)) throw engine_.failure("take a tensor's address");
+}
+
+void SdkExecutor::bind(int profile, std::int64_t batch, const std::vector<void*>& inputs,
+                       const std::vector<void*>& outputs, CUstream_st* stream) {
+  if (!context_->setOptimizationProfileAsync(profile, stream)) throw engine_.failure("select an optimisation profile");
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    set_shape(engine_.inputs()[i], batch);
+    set_address(engine_.inputs()[i], inputs[i]);
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) set_address(engine_.outputs()[i], outputs[i]);
+}
+
+void SdkExecutor::enqueue(CUstream_st* stream) {
+  if (!context_->enqueueV3(stream)) throw engine_.failure("run the network");
+}
+
+}  // namespace ferry::nvinfer

@@ -1,0 +1,50 @@
+#include "nvinfer/io_json.h"
+
+#include <algorithm>
+
+namespace ferry::nvinfer {
+namespace {
+
+using Json = nlohmann::json;
+
+Json ports_json(const std::vector<Port>& ports) {
+  Json list = Json::array();
+  for (const Port& port : ports) list.push_back({{"name", port.name}, {"dtype", port.dtype}, {"shape", port.shape}});
+  return list;
+}
+
+Json device_json(const cuda::DeviceInfo& device) {
+  return {{"kind", "gpu"},
+          {"index", device.index},
+          {"name", device.name},
+          {"compute_capability", device.compute_capability()},
+          {"memory_bytes", device.memory_bytes},
+          {"driver", device.driver},
+          {"cuda", device.cuda}};
+}
+
+}  // namespace
+
+Json profiles_json(const std::vector<Profile>& profiles) {
+  Json list = Json::array();
+  for (const Profile& p : profiles) list.push_back({{"min", p.min}, {"opt", p.opt}, {"max", p.max}});
+  return list;
+}
+
+std::string io_json(const Engine& engine) {
+  std::int64_t max_batch = 0;
+  for (const Profile& profile : engine.profiles()) max_batch = std::max(max_batch, profile.max);
+  const std::string layers = engine.layers_json();
+  Json json = {{"inputs", ports_json(engine.inputs())},
+               {"outputs", ports_json(engine.outputs())},
+               {"profiles", profiles_json(engine.profiles())},
+               {"max_batch", max_batch},
+               {"device", device_json(engine.device())},
+               {"sdk_version", engine.sdk_version()},
+               {"device_memory_bytes", engine.weights_bytes() + engine.arena_bytes()}};
+  json["precision_proof"] = Json::parse(to_json(count_layers(layers)));
+  if (engine.options().layer_info) json["layer_info"] = Json::parse(layers, nullptr, false);
+  return json.dump();
+}
+
+}  // namespace ferry::nvinfer

@@ -1,0 +1,105 @@
+#include "nvinfer/lane.h"
+
+#include "cuda_support/error.h"
+#include "nvinfer/failure.h"
+
+namespace ferry::nvinfer {
+namespace {
+
+std::vector<void*> grow(std::vector<cuda::DeviceBuffer>& buffers, const std::vector<Port>& ports, std::int64_t batch) {
+  buffers.resize(ports.size());
+  std::vector<void*> addresses;
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    const std::size_t size = ports[i].row_bytes * static_cast<std::size_t>(batch);
+    if (buffers[i].size() < size) {
+      buffers[i] = cuda::DeviceBuffer();  // freed before the larger one is asked for
+      buffers[i] = cuda::DeviceBuffer(size);
+    }
+    addresses.push_back(buffers[i].data());
+  }
+  return addresses;
+}
+
+}  // namespace
+
+void Lane::bind(const Network& network, std::int64_t batch, const cuda::Stream& stream) {
+  full_ = Recording();
+  compute_ = Recording();
+  has_inputs_ = warm_ = false;
+  batch_ = 0;  // of no use until all of this has worked
+  const auto inputs = grow(inputs_, network.inputs(), batch);
+  const auto outputs = grow(outputs_, network.outputs(), batch);
+  executor_->bind(pick_profile(network.profiles(), batch), batch, inputs, outputs, stream.handle());
+  batch_ = batch;
+}
+
+void Lane::upload(const Network& network, const Staging& staging, const cuda::Stream& stream) const {
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const std::size_t size = network.inputs()[i].row_bytes * static_cast<std::size_t>(batch_);
+    cuda::copy_to_device(inputs_[i].data(), staging.input(i), size, stream.handle());
+  }
+}
+
+void Lane::fetch(const Network& network, const Staging& staging, const cuda::Stream& stream) const {
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const std::size_t size = network.outputs()[i].row_bytes * static_cast<std::size_t>(batch_);
+    cuda::copy_to_host(staging.output(i), outputs_[i].data(), size, stream.handle());
+  }
+}
+
+// A refused capture is not a failed request: the work is enqueued call by call from then on, and the session warns.
+template <typename Enqueue>
+void Lane::capture(Recording& recording, const cuda::Stream& stream, const Enqueue& enqueue) {
+  recording.refused = true;
+  if (!executor_->capturable(stream.handle())) {
+    refusal_ = "the SDK says that this network cannot be captured";
+    return;
+  }
+  try {
+    recording.graph = cuda::GraphExec::capture(stream, enqueue);
+    recording.refused = false;
+  } catch (const cuda::Error& error) {
+    if (error.sticky()) throw;
+    refusal_ = error.what();
+  } catch (const Failure& failure) {
+    refusal_ = failure.cause;
+  }
+}
+
+void Lane::run(const Network& network, const Staging& staging, const cuda::Stream& stream, const Marks* marks,
+               bool graphs) {
+  const auto enqueue = [&](auto record) {
+    if (marks != nullptr) record(marks->begin);
+    upload(network, staging, stream);
+    if (marks != nullptr) record(marks->uploaded);
+    executor_->enqueue(stream.handle());
+    if (marks != nullptr) record(marks->computed);
+    fetch(network, staging, stream);
+    if (marks != nullptr) record(marks->end);
+  };
+  // The first request of a batch size runs as it is: it warms up what a capture must not contain.
+  if (graphs && warm_ && !full_.graph && !full_.refused) {
+    capture(full_, stream, [&] { enqueue([&](const cuda::Event& mark) { mark.record_in_graph(stream); }); });
+  }
+  if (full_.graph) {
+    full_.graph.launch(stream);
+  } else {
+    enqueue([&](const cuda::Event& mark) { mark.record(stream); });
+  }
+  warm_ = has_inputs_ = true;
+}
+
+void Lane::run_resident(const cuda::Stream& stream, const Marks* marks, bool graphs) {
+  if (graphs && warm_ && !compute_.graph && !compute_.refused) {
+    capture(compute_, stream, [&] { executor_->enqueue(stream.handle()); });
+  }
+  if (marks != nullptr) marks->uploaded.record(stream);
+  if (compute_.graph) {
+    compute_.graph.launch(stream);
+  } else {
+    executor_->enqueue(stream.handle());
+  }
+  if (marks != nullptr) marks->computed.record(stream);
+}
+
+}  // namespace ferry::nvinfer

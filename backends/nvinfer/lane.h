@@ -1,0 +1,61 @@
+// What a session keeps for one batch size: an executor bound to it, device buffers, and the CUDA graphs captured from
+// them. One executor a batch size, because a captured graph is valid only while its executor is left as it was.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cuda_support/graph.h"
+#include "cuda_support/memory.h"
+#include "cuda_support/stream.h"
+#include "nvinfer/network.h"
+#include "nvinfer/staging.h"
+
+namespace ferry::nvinfer {
+
+/// The points of a request that are timed.
+struct Marks {
+  cuda::Event begin, uploaded, computed, end;
+};
+
+class Lane {
+ public:
+  explicit Lane(std::unique_ptr<Executor> executor) : executor_(std::move(executor)) {}
+
+  /// Serves `batch` from now on; earlier graphs and inputs are gone. Buffers are kept where they are big enough.
+  void bind(const Network& network, std::int64_t batch, const cuda::Stream& stream);
+
+  std::int64_t batch() const noexcept { return batch_; }
+  bool has_inputs() const noexcept { return has_inputs_; }
+  void staging_moved() noexcept { full_.graph = cuda::GraphExec(); }
+
+  /// Copies in, computes, copies out, through a graph where there is one. `marks` may be null.
+  void run(const Network& network, const Staging& staging, const cuda::Stream& stream, const Marks* marks, bool graphs);
+  /// Computes on the inputs that are on the device.
+  void run_resident(const cuda::Stream& stream, const Marks* marks, bool graphs);
+  void fetch(const Network& network, const Staging& staging, const cuda::Stream& stream) const;
+
+  /// Why a capture was refused, once; empty otherwise.
+  std::string take_refusal() { return std::exchange(refusal_, {}); }
+
+  std::uint64_t last_used = 0;
+
+ private:
+  struct Recording {
+    cuda::GraphExec graph;
+    bool refused = false;
+  };
+  void upload(const Network& network, const Staging& staging, const cuda::Stream& stream) const;
+  template <typename Enqueue>
+  void capture(Recording& recording, const cuda::Stream& stream, const Enqueue& enqueue);
+
+  std::unique_ptr<Executor> executor_;
+  std::int64_t batch_ = 0;
+  std::vector<cuda::DeviceBuffer> inputs_, outputs_;
+  bool has_inputs_ = false, warm_ = false;
+  Recording full_, compute_;
+  std::string refusal_;
+};
+
+}  // namespace ferry::nvinfer

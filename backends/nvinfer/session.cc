@@ -1,0 +1,168 @@
+#include "nvinfer/session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <limits>
+
+#include "cuda_support/error.h"
+#include "nvinfer/failure.h"
+
+namespace ferry::nvinfer {
+namespace {
+
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+std::size_t bytes(const Port& port, std::int64_t batch) { return port.row_bytes * static_cast<std::size_t>(batch); }
+
+void check_pointers(const void* const* pointers, const std::vector<Port>& ports, const char* side) {
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    if (pointers == nullptr || pointers[i] == nullptr) {
+      throw Failure(ports[i].name, std::string("no memory was given for ") + side + " '" + ports[i].name + "'", "");
+    }
+  }
+}
+
+}  // namespace
+
+Session::Session(Network& network, const OpenOptions& options, Warn warn)
+    : network_(network),
+      options_(options),
+      warn_(std::move(warn)),
+      arena_(network.arena_bytes()),
+      staging_(network.inputs(), network.outputs()),
+      targets_(network.outputs().size()) {}
+
+Session::~Session() {
+  if (!in_flight_) return;
+  try {
+    stream_.synchronize();        // buffers must not go while the device still writes to them
+  } catch (const cuda::Error&) {  // a lost device writes no more
+  }
+}
+
+void Session::reserve(std::int64_t batch, Staging::Asked asked) {
+  if (!staging_.reserve(batch, asked)) return;
+  for (const auto& lane : lanes_) lane->staging_moved();
+}
+
+void Session::staging(std::int64_t batch, void** inputs, void** outputs) {
+  if (in_flight_) throw Failure("", "staging was asked for while a request is in flight", "call wait first");
+  pick_profile(network_.profiles(), batch);
+  reserve(batch, Staging::Asked::kByCaller);
+  for (std::size_t i = 0; i < network_.inputs().size(); ++i) inputs[i] = staging_.input(i);
+  for (std::size_t i = 0; i < network_.outputs().size(); ++i) outputs[i] = staging_.output(i);
+}
+
+Lane& Session::lane_for(std::int64_t batch) {
+  for (const auto& lane : lanes_) {
+    if (lane->batch() == batch) return *lane;
+  }
+  return make_lane(batch);
+}
+
+Lane& Session::make_lane(std::int64_t batch) {
+  pick_profile(network_.profiles(), batch);  // refuse before anything is given up
+  if (lanes_.size() < options_.batch_limit) {
+    lanes_.push_back(std::make_unique<Lane>(network_.make_executor(arena_.data(), arena_.size())));
+    lanes_.back()->bind(network_, batch, stream_);
+    return *lanes_.back();
+  }
+  const auto older = [](const auto& a, const auto& b) { return a->last_used < b->last_used; };
+  Lane& oldest = **std::min_element(lanes_.begin(), lanes_.end(), older);
+  oldest.bind(network_, batch, stream_);
+  return oldest;
+}
+
+void Session::check(const ferry_run_args& args, bool resident, bool fetches) const {
+  if (in_flight_)
+    throw Failure("", "a request is already in flight in this session", "call wait first, or open another session");
+  if (!resident) check_pointers(args.inputs, network_.inputs(), "input");
+  if (!resident || fetches) {
+    check_pointers(const_cast<const void* const*>(args.outputs), network_.outputs(), "output");
+  }
+}
+
+void Session::copy_inputs(const ferry_run_args& args) {
+  for (std::size_t i = 0; i < network_.inputs().size(); ++i) {
+    void* staged = staging_.input(i);
+    if (args.inputs[i] != staged) std::memmove(staged, args.inputs[i], bytes(network_.inputs()[i], args.batch));
+  }
+}
+
+void Session::copy_outputs() const {
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    const void* staged = staging_.output(i);
+    if (targets_[i] != staged) std::memmove(targets_[i], staged, bytes(network_.outputs()[i], request_.batch));
+  }
+}
+
+void Session::start(Lane& lane, const ferry_run_args& args) {
+  if (!request_.resident) {
+    copy_inputs(args);
+    lane.run(network_, staging_, stream_, marks(), options_.graphs);
+    return;
+  }
+  if (!lane.has_inputs()) {
+    throw Failure("batch " + std::to_string(args.batch), "nothing is on the device yet for this batch size",
+                  "run once with inputs before asking for resident runs");
+  }
+  lane.run_resident(stream_, marks(), options_.graphs);
+  if (!request_.fetches) return;
+  lane.fetch(network_, staging_, stream_);
+  if (options_.timing) marks_.end.record(stream_);
+}
+
+void Session::submit(const ferry_run_args& args) {
+  const bool resident = (args.flags & FERRY_RUN_RESIDENT) != 0;
+  const bool fetches = !resident || (args.flags & FERRY_RUN_FETCH) != 0;
+  check(args, resident, fetches);
+  const Clock::time_point begin = Clock::now();
+  Lane& lane = lane_for(args.batch);
+  lane.last_used = ++uses_;
+  if (fetches) {
+    reserve(args.batch, Staging::Asked::kInternally);
+    std::copy_n(args.outputs, targets_.size(), targets_.begin());
+  }
+  request_ = {resident, fetches, args.batch, 0};
+  in_flight_ = true;
+  try {
+    start(lane, args);
+  } catch (...) {
+    try {
+      stream_.synchronize();        // what was enqueued before the failure must not run into the next request
+    } catch (const cuda::Error&) {  // the first failure is the one to report
+    }
+    in_flight_ = false;
+    throw;
+  }
+  if (std::string refusal = lane.take_refusal(); !refusal.empty() && !std::exchange(warned_, true)) {
+    warn_("CUDA graph not used, kernels are launched one by one: " + refusal);
+  }
+  request_.enqueue_ms = milliseconds_since(begin);
+}
+
+ferry_times Session::times() const {
+  ferry_times now{request_.enqueue_ms, kUnknown, kUnknown, kUnknown};
+  if (!options_.timing) return now;
+  now.h2d_ms = request_.resident ? 0 : cuda::Event::elapsed_ms(marks_.begin, marks_.uploaded);
+  now.compute_ms = cuda::Event::elapsed_ms(marks_.uploaded, marks_.computed);
+  now.d2h_ms = request_.fetches ? cuda::Event::elapsed_ms(marks_.computed, marks_.end) : 0;
+  return now;
+}
+
+void Session::wait(ferry_times* times_out) {
+  if (!in_flight_) throw Failure("", "wait was called without a request in flight", "call submit first");
+  in_flight_ = false;
+  stream_.synchronize();
+  if (request_.fetches) copy_outputs();
+  if (times_out != nullptr) *times_out = times();
+}
+
+}  // namespace ferry::nvinfer

@@ -1,0 +1,62 @@
+// One stream of requests over an engine: its stream, its activation memory, its staging, and a lane for each batch size
+// in use. One thread at a time; nothing is allocated and nothing locked once a batch size is warm.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend_abi.h"
+#include "cuda_support/context.h"
+#include "nvinfer/lane.h"
+#include "nvinfer/options.h"
+
+namespace ferry::nvinfer {
+
+class Session {
+ public:
+  using Warn = std::function<void(const std::string&)>;
+  /// `context` must be current for the constructor, every call, and the destructor. `network` must outlive this.
+  Session(Network& network, const OpenOptions& options, Warn warn);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session();
+
+  /// Throw Failure or cuda::Error. See backend_abi.h for the contracts.
+  void staging(std::int64_t batch, void** inputs, void** outputs);
+  void submit(const ferry_run_args& args);
+  void wait(ferry_times* times);
+
+ private:
+  struct Request {
+    bool resident = false, fetches = false;
+    std::int64_t batch = 0;
+    double enqueue_ms = 0;
+  };
+  void start(Lane& lane, const ferry_run_args& args);
+  Lane& lane_for(std::int64_t batch);
+  Lane& make_lane(std::int64_t batch);
+  void reserve(std::int64_t batch, Staging::Asked asked);
+  void check(const ferry_run_args& args, bool resident, bool fetches) const;
+  void copy_inputs(const ferry_run_args& args);
+  void copy_outputs() const;
+  ferry_times times() const;
+  const Marks* marks() const noexcept { return options_.timing ? &marks_ : nullptr; }
+
+  Network& network_;
+  OpenOptions options_;
+  Warn warn_;
+  bool warned_ = false;
+  cuda::DeviceBuffer arena_;
+  cuda::Stream stream_;
+  Marks marks_;
+  Staging staging_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::uint64_t uses_ = 0;
+  bool in_flight_ = false;
+  Request request_;
+  std::vector<void*> targets_;  // where the outputs of the request in flight go
+};
+
+}  // namespace ferry::nvinfer

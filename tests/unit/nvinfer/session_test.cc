@@ -1,0 +1,384 @@
+// Sessions over the fake driver: results, graphs, buffers that move, times, and every way a request can go wrong.
+#include "nvinfer/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+#include "cuda_support/error.h"
+#include "fake_network.h"
+
+namespace ferry::nvinfer {
+namespace {
+
+using ferry::testing::DoublingExecutor;
+using ferry::testing::DoublingNetwork;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr std::size_t kRow = DoublingExecutor::kRow;
+constexpr int kIllegalAddress = 700, kOutOfMemory = 2, kUnsupportedInCapture = 900;
+
+class SessionTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fake.reset();
+    context_.emplace(0);
+    current_.emplace(*context_);
+  }
+  void TearDown() override {
+    session_.reset();
+    current_.reset();
+    context_.reset();
+    EXPECT_EQ(fake.live(), 0) << "a handle leaked";
+  }
+
+  Session& open(const OpenOptions& options = {}) {
+    session_.reset();
+    session_ = std::make_unique<Session>(network, options, [&](const std::string& line) { warnings.push_back(line); });
+    return *session_;
+  }
+
+  static std::vector<float> numbers(std::int64_t batch, float first) {
+    std::vector<float> values(kRow * static_cast<std::size_t>(batch));
+    std::iota(values.begin(), values.end(), first);
+    return values;
+  }
+  static std::vector<float> doubled(std::vector<float> values) {
+    for (float& value : values) value *= 2;
+    return values;
+  }
+
+  std::vector<float> run(std::int64_t batch, const std::vector<float>& input, ferry_times* times = nullptr) {
+    std::vector<float> output(input.size(), std::numeric_limits<float>::quiet_NaN());
+    const void* in = input.data();
+    void* out = output.data();
+    session_->submit({sizeof(ferry_run_args), batch, &in, &out, 0});
+    session_->wait(times);
+    return output;
+  }
+  void run_and_check(std::int64_t batch, float first) {
+    const auto input = numbers(batch, first);
+    EXPECT_EQ(run(batch, input), doubled(input)) << "batch " << batch;
+  }
+  std::vector<float> run_resident(std::int64_t batch, bool fetch, ferry_times* times = nullptr) {
+    std::vector<float> output(kRow * static_cast<std::size_t>(batch), std::numeric_limits<float>::quiet_NaN());
+    void* out = output.data();
+    session_->submit(
+        {sizeof(ferry_run_args), batch, nullptr, &out, FERRY_RUN_RESIDENT | (fetch ? FERRY_RUN_FETCH : 0u)});
+    session_->wait(times);
+    return output;
+  }
+  template <typename Call>
+  static std::string cause_of(const Call& call) {
+    try {
+      call();
+    } catch (const Failure& failure) {
+      return failure.cause;
+    } catch (const cuda::Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  const ferry::testing::FakeDriver& fake = ferry::testing::FakeDriver::get();
+  DoublingNetwork network;
+  std::vector<std::string> warnings;
+  std::unique_ptr<Session> session_;
+
+ private:
+  std::optional<cuda::Context> context_;
+  std::optional<cuda::Current> current_;
+};
+
+TEST_F(SessionTest, EveryBatchOfTheProfileIsRightAgainAndAgain) {
+  open();
+  for (float round = 1; round <= 3; ++round) {
+    for (std::int64_t batch = 1; batch <= 32; ++batch) run_and_check(batch, round * 100);
+  }
+  EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(SessionTest, TheFirstRunOfABatchWarmsUpAndLaterOnesAreOneLaunch) {
+  open();
+  run_and_check(4, 1);
+  EXPECT_EQ(fake.calls("cuGraphLaunch"), 0);
+  run_and_check(4, 2);
+  run_and_check(4, 3);
+  EXPECT_EQ(fake.calls("cuGraphLaunch"), 2);
+  EXPECT_EQ(fake.calls("cuGraphInstantiateWithFlags"), 1);
+  EXPECT_EQ(network.switches.enqueues, 2) << "once plainly, once in the capture";
+}
+
+TEST_F(SessionTest, AWarmRunAllocatesNothing) {
+  open();
+  for (int i = 0; i < 3; ++i) run_and_check(4, 1);
+  fake.reset();
+  run_and_check(4, 5);
+  for (const char* call :
+       {"cuMemAlloc_v2", "cuMemHostAlloc", "cuEventCreate", "cuStreamBeginCapture_v2", "cuEventRecord"}) {
+    EXPECT_EQ(fake.calls(call), 0) << call;
+  }
+}
+
+TEST_F(SessionTest, GraphsCanBeSwitchedOff) {
+  OpenOptions options;
+  options.graphs = false;
+  open(options);
+  for (int i = 0; i < 3; ++i) run_and_check(4, 1);
+  EXPECT_EQ(fake.calls("cuGraphLaunch"), 0);
+  EXPECT_EQ(network.switches.enqueues, 3);
+}
+
+TEST_F(SessionTest, GraphsAreCapturedAgainAfterStagingMoved) {
+  open();
+  for (int i = 0; i < 3; ++i) run_and_check(2, 1);
+  run_and_check(32, 1);  // staging grows, so the graph of batch 2 copies from memory that is gone
+  for (float i = 0; i < 3; ++i) run_and_check(2, 50 + i);
+  EXPECT_EQ(fake.calls("cuGraphInstantiateWithFlags"), 2);
+}
+
+TEST_F(SessionTest, StagingPointersStayUsableWhenOtherRequestsNeedMore) {
+  open();
+  void *in = nullptr, *out = nullptr;
+  session_->staging(2, &in, &out);
+  const auto input = numbers(2, 7);
+  std::copy(input.begin(), input.end(), static_cast<float*>(in));
+  run_and_check(16, 1);
+  session_->submit({sizeof(ferry_run_args), 2, &in, &out, 0});
+  session_->wait(nullptr);
+  EXPECT_EQ(std::vector<float>(static_cast<float*>(out), static_cast<float*>(out) + input.size()), doubled(input));
+}
+
+TEST_F(SessionTest, StagedRequestsAreUsedInPlace) {
+  open();
+  void *in = nullptr, *out = nullptr;
+  session_->staging(8, &in, &out);
+  for (int round = 0; round < 3; ++round) {
+    const auto input = numbers(8, static_cast<float>(round));
+    std::copy(input.begin(), input.end(), static_cast<float*>(in));
+    session_->submit({sizeof(ferry_run_args), 8, &in, &out, 0});
+    session_->wait(nullptr);
+    EXPECT_EQ(std::vector<float>(static_cast<float*>(out), static_cast<float*>(out) + input.size()), doubled(input));
+  }
+}
+
+TEST_F(SessionTest, TimesAreThoseOfTheDeviceWithAndWithoutGraph) {
+  open();
+  for (int i = 0; i < 3; ++i) {
+    ferry_times times{};
+    run(4, numbers(4, 1), &times);
+    EXPECT_EQ(times.h2d_ms, 1);
+    EXPECT_EQ(times.compute_ms, 2);
+    EXPECT_EQ(times.d2h_ms, 4);
+    EXPECT_GT(times.enqueue_ms, 0);
+  }
+}
+
+TEST_F(SessionTest, WithoutTimingTimesAreUnknownAndNoEventIsRecorded) {
+  OpenOptions options;
+  options.timing = false;
+  open(options);
+  ferry_times times{};
+  for (int i = 0; i < 2; ++i) run(4, numbers(4, 1), &times);
+  EXPECT_TRUE(std::isnan(times.compute_ms) && std::isnan(times.h2d_ms) && std::isnan(times.d2h_ms));
+  EXPECT_GT(times.enqueue_ms, 0);
+  EXPECT_EQ(fake.calls("cuEventRecord") + fake.calls("cuEventRecordWithFlags"), 0);
+}
+
+TEST_F(SessionTest, AResidentRunComputesOnTheLastInputsOfItsBatch) {
+  open();
+  const auto of_two = numbers(2, 10), of_three = numbers(3, 20);
+  run(2, of_two);
+  run(3, of_three);
+  for (int i = 0; i < 3; ++i) {
+    ferry_times times{};
+    EXPECT_EQ(run_resident(2, true, &times), doubled(of_two));
+    EXPECT_EQ(times.h2d_ms, 0);
+    EXPECT_EQ(times.compute_ms, 2);
+    EXPECT_EQ(times.d2h_ms, 4);
+    EXPECT_EQ(run_resident(3, true), doubled(of_three));
+  }
+}
+
+TEST_F(SessionTest, AResidentRunCopiesNothingUnlessAsked) {
+  open();
+  run(2, numbers(2, 10));
+  fake.reset();
+  ferry_times times{};
+  EXPECT_TRUE(std::isnan(run_resident(2, false, &times)[0]));
+  EXPECT_EQ(fake.calls("cuMemcpyDtoHAsync_v2") + fake.calls("cuMemcpyHtoDAsync_v2"), 0);
+  EXPECT_EQ(fake.calls("cuGraphLaunch"), 1);
+  EXPECT_EQ(times.d2h_ms, 0);
+}
+
+TEST_F(SessionTest, AResidentRunNeedsInputsOfItsBatchSize) {
+  open();
+  run(2, numbers(2, 10));
+  EXPECT_THAT(cause_of([&] { run_resident(3, true); }), HasSubstr("nothing is on the device yet"));
+  run_and_check(3, 1);
+}
+
+TEST_F(SessionTest, BatchesOutsideTheProfileShowGivenAgainstAllowed) {
+  open();
+  run_and_check(4, 1);
+  for (const std::int64_t batch : {std::int64_t{33}, std::int64_t{0}, std::int64_t{-1}}) {
+    EXPECT_THAT(cause_of([&] { run(batch, numbers(1, 1)); }),
+                AllOf(HasSubstr("1..32"), HasSubstr("given " + std::to_string(batch))));
+    void *in = nullptr, *out = nullptr;
+    EXPECT_THAT(cause_of([&] { session_->staging(batch, &in, &out); }), HasSubstr("1..32"));
+  }
+  run_and_check(4, 9);
+}
+
+TEST_F(SessionTest, TheSmallestFittingProfileIsUsed) {
+  network = DoublingNetwork({{1, 1, 1}, {1, 8, 8}, {1, 32, 32}});
+  open();
+  for (const auto& [batch, profile] : {std::pair{1, 0}, {2, 1}, {8, 1}, {9, 2}}) {
+    run_and_check(batch, 1);
+    EXPECT_EQ(DoublingExecutor::last_profile, profile) << batch;
+  }
+}
+
+TEST_F(SessionTest, FewerLanesThanBatchesReuseTheOldest) {
+  OpenOptions options;
+  options.batch_limit = 2;
+  open(options);
+  for (int i = 0; i < 3; ++i) run_and_check(1, 1);
+  for (int i = 0; i < 3; ++i) run_and_check(2, 1);
+  run_and_check(1, 2);  // batch 2 is the oldest now
+  run_and_check(3, 1);
+  EXPECT_EQ(network.executors, 2);
+  fake.reset();
+  run_and_check(1, 3);
+  EXPECT_EQ(fake.calls("cuGraphLaunch"), 1) << "batch 1 kept its graph";
+  for (float i = 0; i < 3; ++i) run_and_check(2, i);
+  EXPECT_THAT(cause_of([&] { run_resident(3, true); }), HasSubstr("nothing is on the device"));
+}
+
+TEST_F(SessionTest, ANetworkThatCannotBeCapturedRunsAndWarnsOnce) {
+  network.switches.capturable = false;
+  open();
+  for (int i = 0; i < 4; ++i) run_and_check(4, static_cast<float>(i));
+  run_resident(4, true);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_THAT(warnings[0], HasSubstr("CUDA graph not used"));
+}
+
+TEST_F(SessionTest, ACaptureThatBreaksFallsBackWithinTheSameRequest) {
+  network.switches.breaks_capture = true;
+  open();
+  for (int i = 0; i < 4; ++i) run_and_check(4, static_cast<float>(i));
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_THAT(warnings[0], HasSubstr("cuStreamEndCapture"));
+  EXPECT_EQ(fake.calls("cuGraphLaunch"), 0);
+}
+
+TEST_F(SessionTest, ARefusedInstantiationFallsBackToo) {
+  open();
+  run_and_check(4, 1);
+  fake.fail("cuGraphInstantiateWithFlags", kUnsupportedInCapture, 0);
+  for (int i = 0; i < 3; ++i) run_and_check(4, static_cast<float>(i));
+  EXPECT_EQ(warnings.size(), 1u);
+}
+
+TEST_F(SessionTest, AFailingNetworkFailsTheRequestAndTheNextOneWorks) {
+  open();
+  network.switches.fails = true;
+  EXPECT_THAT(cause_of([&] { run(4, numbers(4, 1)); }), HasSubstr("the fake network fails"));
+  network.switches.fails = false;
+  run_and_check(4, 1);
+}
+
+class FailingCall : public SessionTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(FailingCall, FailsTheRequestOnceAndTheNextOneWorks) {
+  open();
+  fake.fail(GetParam(), kIllegalAddress, 0);
+  EXPECT_THAT(cause_of([&] {
+                for (int i = 0; i < 2; ++i) run(4, numbers(4, 1));
+              }),
+              HasSubstr("(700)"));
+  for (float i = 0; i < 3; ++i) run_and_check(4, i);
+  EXPECT_TRUE(warnings.empty()) << "a lost device is an error, not a reason to go on without graphs";
+}
+
+INSTANTIATE_TEST_SUITE_P(Driver, FailingCall,
+                         ::testing::Values("cuMemAlloc_v2", "cuMemHostAlloc", "cuMemcpyHtoDAsync_v2",
+                                           "cuMemcpyDtoHAsync_v2", "cuEventRecord", "cuEventRecordWithFlags",
+                                           "cuStreamBeginCapture_v2", "cuStreamEndCapture",
+                                           "cuGraphInstantiateWithFlags", "cuGraphUpload", "cuGraphLaunch",
+                                           "cuStreamSynchronize"),
+                         [](const auto& call) { return std::string(call.param); });
+
+TEST_F(SessionTest, OpeningFailsCleanlyWhenMemoryIsShort) {
+  for (const char* call : {"cuMemAlloc_v2", "cuStreamCreate", "cuEventCreate"}) {
+    fake.fail(call, kOutOfMemory, 0);
+    EXPECT_THAT(cause_of([&] { open(); }), HasSubstr("out of memory")) << call;
+  }
+}
+
+TEST_F(SessionTest, ALaneThatFindsNoMemoryIsNotUsedHalfMade) {
+  OpenOptions options;
+  options.batch_limit = 1;
+  open(options);
+  run_and_check(1, 1);
+  fake.fail("cuMemAlloc_v2", kOutOfMemory, 0);
+  EXPECT_THAT(cause_of([&] { run(32, numbers(32, 1)); }), HasSubstr("out of memory"));
+  run_and_check(1, 2);
+  run_and_check(32, 3);
+}
+
+TEST_F(SessionTest, RequestsOutOfOrderAreRefused) {
+  open();
+  EXPECT_THAT(cause_of([&] { session_->wait(nullptr); }), HasSubstr("without a request"));
+  const auto input = numbers(1, 1);
+  std::vector<float> output(input.size());
+  const void* in = input.data();
+  void* out = output.data();
+  const ferry_run_args args{sizeof(ferry_run_args), 1, &in, &out, 0};
+  session_->submit(args);
+  EXPECT_THAT(cause_of([&] { session_->submit(args); }), HasSubstr("already in flight"));
+  void *staged_in = nullptr, *staged_out = nullptr;
+  EXPECT_THAT(cause_of([&] { session_->staging(1, &staged_in, &staged_out); }), HasSubstr("in flight"));
+  session_->wait(nullptr);
+  EXPECT_EQ(output, doubled(input));
+}
+
+TEST_F(SessionTest, MissingMemoryIsNamed) {
+  open();
+  const void* in = nullptr;
+  void* out = nullptr;
+  EXPECT_THAT(cause_of([&] {
+                session_->submit({sizeof(ferry_run_args), 1, &in, &out, 0});
+              }),
+              HasSubstr("input 'input'"));
+  const auto input = numbers(1, 1);
+  in = input.data();
+  EXPECT_THAT(cause_of([&] {
+                session_->submit({sizeof(ferry_run_args), 1, &in, &out, 0});
+              }),
+              HasSubstr("output 'output'"));
+  EXPECT_THAT(cause_of([&] {
+                session_->submit({sizeof(ferry_run_args), 1, nullptr, nullptr, 0});
+              }),
+              HasSubstr("input"));
+}
+
+TEST_F(SessionTest, ClosingWithARequestInFlightWaitsForIt) {
+  open();
+  const auto input = numbers(1, 1);
+  std::vector<float> output(input.size());
+  const void* in = input.data();
+  void* out = output.data();
+  session_->submit({sizeof(ferry_run_args), 1, &in, &out, 0});
+  session_.reset();
+  EXPECT_EQ(fake.calls("cuStreamSynchronize"), 1);
+}
+
+}  // namespace
+}  // namespace ferry::nvinfer
