@@ -57,7 +57,8 @@ struct BuildRequest {
   std::string origin;
   bool force = false;  // rebuild on a cache hit
   /// The network the ONNX came from, if at hand: lets the reference backend make the probe where no engine reads ONNX.
-  const ResNet* network = nullptr;
+  /// Called at most once, and not on a cache hit.
+  std::function<const ResNet&()> network;
   std::string preprocessing;             // stored in the sidecar
   std::vector<std::string> class_names;  // stored in the sidecar
   Progress progress;

@@ -144,8 +144,13 @@ void AtomicFile::write(const void* data, std::size_t size) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::flush() {
   if (::fsync(fd_) != 0 && errno != EINVAL && errno != ENOTSUP) fail("cannot flush");
+  flushed_ = true;
+}
+
+void AtomicFile::commit() {
+  if (!flushed_) flush();
   const int closed = ::close(fd_);
   fd_ = -1;
   if (closed != 0) fail("cannot close");

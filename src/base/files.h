@@ -28,6 +28,7 @@ class AtomicFile {
   void write(const void* data, std::size_t size);  // throws Error (disk full, ...)
   void write(std::string_view text) { write(text.data(), text.size()); }
   const std::string& temporary_path() const noexcept { return temporary_; }
+  void flush();   // to disk, so that a later commit can hardly fail; throws Error
   void commit();  // throws Error
 
  private:
@@ -35,7 +36,7 @@ class AtomicFile {
   std::string target_, temporary_;
   Stage stage_;
   int fd_ = -1;
-  bool committed_ = false;
+  bool flushed_ = false, committed_ = false;
 };
 
 /// $XDG_CACHE_HOME/ferry or ~/.cache/ferry, and folders below it; created on demand.

@@ -62,10 +62,12 @@ void add_facts_of(const fs::path& folder, std::vector<ModuleFacts>& all) {
 
 std::vector<std::string> backend_search_path() {
   std::vector<std::string> path;
+  std::error_code ignored;
   if (const char* chosen = std::getenv("FERRY_BACKEND_PATH")) path = split_path(chosen);
   if (const fs::path own = own_folder(); !own.empty()) {
-    path.push_back((own / "ferry").string());  // libferry.so in lib/
-    path.push_back((own.parent_path() / "lib" / "ferry").string());
+    // Of the program in bin/, of libferry.so in lib/, of libferry.so in lib/<architecture>/.
+    for (const fs::path& folder : {own.parent_path() / "lib" / "ferry", own / "ferry", own.parent_path() / "ferry"})
+      if (fs::is_directory(folder, ignored)) path.push_back(folder.string());
   }
   path.push_back(FERRY_BUILD_MODULES);
   std::vector<std::string> unique;

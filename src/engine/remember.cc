@@ -1,0 +1,81 @@
+#include "engine/remember.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+
+#include "base/files.h"
+#include "ferry/pipeline.h"
+
+namespace ferry {
+namespace {
+
+struct Seen {
+  std::string stamp;
+  bool settled = false;  // so long unchanged that the next change must show in the times
+};
+
+double seconds(const timespec& t) { return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec); }
+
+Seen look_at(const std::string& path, Stage stage) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) throw Error(stage, path, std::string("cannot read: ") + std::strerror(errno));
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  const double last = std::max(seconds(info.st_mtim), seconds(info.st_ctim));
+  return {fmt::format("{} {} {} {}.{} {}.{}", info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
+                      info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec),
+          seconds(now) > last + 1};
+}
+
+std::string absolute(const std::string& path) {
+  std::error_code error;
+  const auto full = std::filesystem::canonical(path, error);
+  return error ? path : full.string();
+}
+
+// The first line repeats what is remembered about which state of which file: a half-written or foreign file is ignored.
+std::string recall(const std::string& file, const std::string& head) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) return {};
+  try {
+    const std::string text = read_file(file, Stage::kOpen);
+    return text.starts_with(head) ? text.substr(head.size()) : std::string();
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+}  // namespace
+
+std::string remembered(const std::string& path, const std::string& kind, Stage stage,
+                       const std::function<std::string()>& find_out) {
+  const Seen before = look_at(path, stage);
+  std::string file, head;
+  try {
+    const std::string full = absolute(path);
+    file = cache_path("facts") + "/" + sha256(kind + '\0' + full).substr(0, 32);
+    head = fmt::format("{} {} {}\n", kind, before.stamp, full);
+  } catch (const Error&) {
+    return find_out();  // no cache: find out each time
+  }
+  std::string value = recall(file, head);
+  if (!value.empty()) return value;
+  value = find_out();
+  if (!before.settled || look_at(path, stage).stamp != before.stamp) return value;
+  try {
+    write_file(file, head + value, stage);
+  } catch (const Error&) {
+  }
+  return value;
+}
+
+std::string remembered_sha256(const std::string& path, Stage stage) {
+  return remembered(path, "sha256", stage, [&] { return sha256_file(path, stage); });
+}
+
+}  // namespace ferry

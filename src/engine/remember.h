@@ -1,0 +1,16 @@
+// Facts about a file that are costly to find out and hold until the file changes.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "ferry/error.h"
+
+namespace ferry {
+
+/// The value of `find_out()`, remembered in the cache under `kind`, the path, and the file's size, inode, and times. A
+/// file changed within the last second is looked at but not remembered. A cache that cannot be written is no failure.
+std::string remembered(const std::string& path, const std::string& kind, Stage stage,
+                       const std::function<std::string()>& find_out);
+
+}  // namespace ferry

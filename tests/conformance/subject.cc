@@ -1,0 +1,113 @@
+#include "conformance/subject.h"
+
+#include <algorithm>
+#include <map>
+
+namespace ferry::conformance {
+namespace {
+
+/// Opens what the backend opens; builds a plan first where it has engine files.
+void open(Subject& subject, const std::string& precision) {
+  const Backend& backend = *subject.backend;
+  const BackendInfo& info = backend.info();
+  OpenOptions options;
+  options.precision = precision;
+  if (info.builds) {
+    BuildOptions build;
+    build.profiles = {{1, 4, kMaxBatch}};
+    subject.bytes = backend.build(onnx(precision), build, "", {}, {}).plan;
+    subject.engine = backend.open_plan(subject.bytes, options);
+  } else if (info.reference) {
+    subject.engine = backend.open_weights(network(), options);
+  } else {
+    subject.bytes = onnx(precision);
+    subject.engine = backend.open_onnx(subject.bytes, options);
+  }
+}
+
+std::string why_not(const BackendInfo& info, const std::string& precision) {
+  if (!info.usable) return info.reason + (info.remedy.empty() ? "" : " (" + info.remedy + ")");
+  const bool has = std::find(info.precisions.begin(), info.precisions.end(), precision) != info.precisions.end();
+  if (!has) return info.display_name + " has no " + precision;
+  const bool on_gpu =
+      std::any_of(info.devices.begin(), info.devices.end(), [](const Device& d) { return d.kind == "gpu"; });
+  if (info.reference && precision == "fp16" && !on_gpu) return info.display_name + " runs fp16 on a GPU only";
+  return {};
+}
+
+Subject make(const std::string& name, const std::string& precision) {
+  Subject subject;
+  try {
+    subject.backend = Backend::load(name);
+  } catch (const Error& e) {
+    subject.skipped = e.what();
+    return subject;
+  }
+  subject.skipped = why_not(subject.backend->info(), precision);
+  if (subject.skipped.empty()) open(subject, precision);
+  return subject;
+}
+
+std::optional<Referee> make_referee() {
+  OpenOptions options;
+  options.prefer_cpu = true;
+  for (const BackendInfo& info : Backend::list())
+    if (info.usable && info.reference)
+      return Referee{info.display_name, Backend::load(info.name).open_weights(network(), options)};
+  for (const BackendInfo& info : Backend::list())
+    if (info.usable && info.kind == "cpu" && !info.builds)
+      return Referee{info.display_name, Backend::load(info.name).open_onnx(onnx("fp32"), options)};
+  return std::nullopt;
+}
+
+}  // namespace
+
+const ResNet& network() {
+  static const ResNet* net = [] {
+    ResNetArchitecture a;
+    a.depths = {1, 2, 1, 1};
+    a.planes = a.widths = {16, 16, 32, 32};
+    a.stem_channels = 16;
+    a.num_classes = 24;
+    return new ResNet(random_resnet(a, 20261124));
+  }();
+  return *net;
+}
+
+const std::string& onnx(const std::string& precision) {
+  static std::map<std::string, std::string> models;
+  std::string& model = models[precision];
+  if (model.empty()) {
+    ExportOptions options;
+    options.precision = precision_named(precision);
+    options.height = options.width = 64;
+    model = export_onnx(network(), options).serialize();
+  }
+  return model;
+}
+
+Tensor input(std::int64_t batch) {
+  const Tensor all = Tensor::random_normal({kMaxBatch + 1, 3, 64, 64}, 5);
+  return Tensor::copy_of(TensorView{DType::kFloat32, {batch, 3, 64, 64}, all.data()});
+}
+
+const Subject& subject(const std::string& backend, const std::string& precision) {
+  static std::map<std::string, Subject> subjects;
+  const std::string key = backend + " " + precision;
+  const auto found = subjects.find(key);
+  return found != subjects.end() ? found->second : subjects.emplace(key, make(backend, precision)).first->second;
+}
+
+const std::optional<Referee>& referee() {
+  static const std::optional<Referee> instance = make_referee();
+  return instance;
+}
+
+std::vector<std::string> backend_names() {
+  std::vector<std::string> names{"fake", "openvino", "libtorch", "tensorrt_rtx", "tensorrt"};
+  for (const BackendInfo& info : Backend::list())
+    if (std::find(names.begin(), names.end(), info.name) == names.end()) names.push_back(info.name);
+  return names;
+}
+
+}  // namespace ferry::conformance

@@ -1,0 +1,168 @@
+#include <nlohmann/json.hpp>
+
+#include "fixture.h"
+
+namespace ferry {
+namespace {
+
+using testing::HasSubstr;
+
+class OpenEngine : public EngineFiles {
+ protected:
+  void SetUp() override {
+    EngineFiles::SetUp();
+    plan_ = path("my model.plan");
+  }
+  void build(const std::string& gpu = {}) {
+    if (!gpu.empty()) set("FERRY_FAKE_GPU", gpu);
+    build_engine(request(plan_));
+  }
+  void change(const std::function<void(nlohmann::json&)>& edit) {
+    nlohmann::json j = nlohmann::json::parse(slurp(sidecar_path(plan_)));
+    edit(j);
+    std::ofstream(sidecar_path(plan_), std::ios::trunc) << j.dump();
+  }
+  // Refused at stage open, about this plan, with a command that rebuilds it.
+  void expect_refused(const std::string& cause, bool with_command = true) {
+    const Error error = error_of([&] { open_engine(plan_); });
+    EXPECT_EQ(error.stage(), Stage::kOpen);
+    EXPECT_EQ(error.subject(), plan_);
+    EXPECT_THAT(error.cause(), HasSubstr(cause));
+    const std::string command = "`ferry build '" + onnx_ + "' -o '" + plan_ + "' --backend fake --batch 1:8:";
+    EXPECT_THAT(error.hint(), HasSubstr(with_command ? command : ""));
+  }
+  std::string plan_;
+};
+
+TEST_F(OpenEngine, RunsWhatWasBuilt) {
+  build();
+  const Engine engine = open_engine(plan_);
+  const Tensor input = Tensor::random_normal({3, 3, 32, 32}, 5);
+  EXPECT_EQ(engine.new_session().run(input.view()).shape(), (Shape{3, 10}));
+  EXPECT_EQ(Engine::open(plan_).info().backend, "fake");
+}
+
+TEST_F(OpenEngine, AnotherGpuIsRefusedAndBothAreNamed) {
+  build("Fake 4060,8.9,580");
+  open_engine(plan_);
+  set("FERRY_FAKE_GPU", "Fake H100,9.0,580");
+  expect_refused("built for compute capability 8.9 (Fake 4060); Fake H100 has 9.0");
+}
+
+TEST_F(OpenEngine, NoGpuIsRefused) {
+  build("Fake 4060,8.9,580");
+  ::unsetenv("FERRY_FAKE_GPU");
+  const Error error = error_of([&] { open_engine(plan_); });
+  EXPECT_EQ(error.stage(), Stage::kOpen);
+  EXPECT_THAT(error.cause(), HasSubstr("compute capability 8.9"));
+}
+
+TEST_F(OpenEngine, AnotherSdkVersionIsRefused) {
+  build();
+  set("FERRY_FAKE_VERSION", "1.0.1");
+  expect_refused("built with Fake engine 1.0.0; here is 1.0.1");
+}
+
+TEST_F(OpenEngine, AChangedPlanIsRefused) {
+  build();
+  std::ofstream(plan_, std::ios::app) << " ";
+  expect_refused("SHA-256 differs");
+}
+
+TEST_F(OpenEngine, AChangedOnnxIsRefusedAMovedOneIsNot) {
+  build();
+  std::filesystem::rename(onnx_, path("elsewhere.onnx"));
+  open_engine(plan_);
+  export_tiny(onnx_, 2);
+  expect_refused("'" + onnx_ + "' has changed");
+  std::filesystem::remove(onnx_);
+  open_engine(plan_);
+}
+
+TEST_F(OpenEngine, NaNZerosAndAnotherNetworksAnswersAreRefused) {
+  build();
+  set("FERRY_FAKE_MODE", "nan");
+  expect_refused("NaN or Inf");
+  set("FERRY_FAKE_MODE", "zeros");
+  expect_refused("zeros only");
+  set("FERRY_FAKE_MODE", "other_network");
+  expect_refused("something else than the built engine itself: relative error");
+}
+
+TEST_F(OpenEngine, OutputsThatWereNeverWrittenAreRefused) {
+  build();
+  set("FERRY_FAKE_MODE", "unwritten");
+  const Error error = error_of([&] { open_engine(plan_); });
+  EXPECT_EQ(error.stage(), Stage::kOpen);
+}
+
+TEST_F(OpenEngine, WithoutAnExpectedAnswerNaNAndZerosAreStillFound) {
+  build();
+  change([](nlohmann::json& j) { j["probe"]["expected"] = nlohmann::json::array(); });
+  open_engine(plan_);
+  set("FERRY_FAKE_MODE", "zeros");
+  expect_refused("zeros only");
+  change([](nlohmann::json& j) { j["probe"] = nullptr; });
+  set("FERRY_FAKE_MODE", "nan");
+  expect_refused("NaN or Inf");
+}
+
+TEST_F(OpenEngine, ADuePrecisionProofIsGivenAtTheFirstOpen) {
+  export_tiny(onnx_, 1, Precision::kFp16);
+  build();
+  change([](nlohmann::json& j) { j["precision_proof_due"] = true; });
+  open_engine(plan_);
+  set("FERRY_FAKE_MODE", "float_engine");
+  const Error error = error_of([&] { open_engine(plan_); });
+  EXPECT_THAT(error.cause(), HasSubstr("the graph asks for fp16"));
+  EXPECT_EQ(error.subject(), plan_);
+}
+
+TEST_F(OpenEngine, AForeignPlanAndADamagedSidecarAreRefusedWithHowToAdopt) {
+  std::ofstream(plan_) << "made by another tool";
+  const Error foreign = error_of([&] { open_engine(plan_); });
+  EXPECT_EQ(foreign.stage(), Stage::kOpen);
+  EXPECT_THAT(foreign.cause(), HasSubstr("has no sidecar"));
+  EXPECT_THAT(foreign.hint(), HasSubstr("ferry build MODEL.onnx -o"));
+  build();
+  std::ofstream(sidecar_path(plan_), std::ios::trunc) << "{\"format\":\"ferry engine\"";
+  EXPECT_THAT(error_of([&] { open_engine(plan_); }).cause(), HasSubstr("not a usable sidecar"));
+}
+
+TEST_F(OpenEngine, AnUnknownBackendOneWithoutItsLibraryAndAMissingFileAreNamed) {
+  build();
+  set("FERRY_FAKE_MODE", "no_library");
+  expect_refused("the fake SDK is missing", false);
+  ::unsetenv("FERRY_FAKE_MODE");
+  change([](nlohmann::json& j) { j["backend"] = "nonsense"; });
+  expect_refused("needs the backend nonsense", false);
+  plan_ = path("missing.plan");
+  expect_refused("no such file", false);
+}
+
+TEST_F(OpenEngine, EveryFailingEntryIsNamedAndTheFilesStay) {
+  build();
+  const std::string bytes = slurp(plan_), text = slurp(sidecar_path(plan_));
+  for (const std::string entry : {"describe", "supported", "open", "io", "open_session", "submit", "wait"}) {
+    set("FERRY_FAKE_FAIL", entry);
+    const Error error = error_of([&] { open_engine(plan_); });
+    EXPECT_EQ(error.stage(), Stage::kOpen) << entry;
+    EXPECT_EQ(error.subject(), plan_) << entry;
+    EXPECT_THAT(error.cause(), HasSubstr("fake failure in " + entry));
+  }
+  EXPECT_EQ(slurp(plan_), bytes);
+  EXPECT_EQ(slurp(sidecar_path(plan_)), text);
+}
+
+TEST_F(OpenEngine, EveryTruncationOfThePlanIsRefusedBeforeTheSdkSeesIt) {
+  build();
+  const std::string whole = slurp(plan_);
+  set("FERRY_FAKE_FAIL", "open");  // would name itself if it were reached
+  for (std::size_t size = 0; size < whole.size(); size += 1 + whole.size() / 20) {
+    std::ofstream(plan_, std::ios::trunc | std::ios::binary) << whole.substr(0, size);
+    expect_refused("SHA-256 differs");
+  }
+}
+
+}  // namespace
+}  // namespace ferry
