@@ -27,6 +27,21 @@ void note(Comparison& comparison, std::string text) {
   if (std::find(notes.begin(), notes.end(), text) == notes.end()) comparison.notes.push_back(std::move(text));
 }
 
+const ComparisonRow* smallest_baseline(const Comparison& comparison) {
+  const ComparisonRow* found = nullptr;
+  for (const ComparisonRow& row : comparison.rows)
+    if (row.baseline && counts(row) && (!found || row.measurement.batch < found->measurement.batch)) found = &row;
+  return found;
+}
+
+const ComparisonRow* fastest_against(const ComparisonRow& baseline, const Comparison& comparison) {
+  const ComparisonRow* found = nullptr;
+  for (const ComparisonRow& row : comparison.rows)
+    if (!row.baseline && row.speedup > 0 && same_task(row, baseline) && (!found || row.speedup > found->speedup))
+      found = &row;
+  return found;
+}
+
 }  // namespace
 
 void set_speedups(Comparison& comparison) {
@@ -55,14 +70,8 @@ bool all_agree(const Comparison& comparison) {
 }
 
 std::string classic_line(const Comparison& comparison) {
-  const ComparisonRow *baseline = nullptr, *fastest = nullptr;
-  for (const ComparisonRow& row : comparison.rows)
-    if (row.baseline && counts(row) && (!baseline || row.measurement.batch < baseline->measurement.batch))
-      baseline = &row;
-  if (!baseline) return {};
-  for (const ComparisonRow& row : comparison.rows)
-    if (!row.baseline && row.speedup > 0 && same_task(row, *baseline) && (!fastest || row.speedup > fastest->speedup))
-      fastest = &row;
+  const ComparisonRow* baseline = smallest_baseline(comparison);
+  const ComparisonRow* fastest = baseline ? fastest_against(*baseline, comparison) : nullptr;
   if (!fastest) return {};
   const Measurement &a = baseline->measurement, &b = fastest->measurement;
   const bool device = a.device && b.device;

@@ -32,4 +32,6 @@ std::string onnx_digest(const std::string& path, Stage stage) {
   return parts.empty() ? digest : sha256(digest + "\n" + parts);
 }
 
+void remember_onnx_digest(const std::string& path, const std::string& sha256) { remember(path, "onnx", sha256); }
+
 }  // namespace ferry

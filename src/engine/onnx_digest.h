@@ -11,4 +11,7 @@ namespace ferry {
 /// changes.
 std::string onnx_digest(const std::string& path, Stage stage);
 
+/// Remembers the digest of a file that was just written with its weights inside.
+void remember_onnx_digest(const std::string& path, const std::string& sha256);
+
 }  // namespace ferry

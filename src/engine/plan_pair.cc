@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include "engine/remember.h"
+
 namespace ferry {
 
 PlanPair::PlanPair(std::string plan_path) : path_(std::move(plan_path)), plan_(path_, Stage::kBuild) {}
@@ -26,6 +28,7 @@ void PlanPair::commit(const Sidecar& sidecar) {
     ::unlink(path_.c_str());  // a plan that nothing describes is worse than none
     throw;
   }
+  remember(path_, "sha256", sidecar.plan_sha256);
 }
 
 }  // namespace ferry

@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "engine/lock.h"
+#include "engine/onnx_digest.h"
 #include "ferry/pipeline.h"
 
 namespace ferry {
@@ -44,8 +45,12 @@ PreparedOnnx prepare_onnx(const std::string& identity, const ExportOptions& opti
   prepared.path = fmt::format("{}/{}-{}.onnx", cache_path("onnx"), key.substr(0, 16), name_of(options.precision));
   const FileLock lock(key.substr(0, 16), "the same ONNX file", {}, {});
   prepared.cache_hit = complete(prepared.path);
-  prepared.sha256 = prepared.cache_hit ? remembered_sha256(prepared.path, Stage::kOnnx)
-                                       : export_onnx(network(), options).save(prepared.path);
+  if (prepared.cache_hit) {
+    prepared.sha256 = onnx_digest(prepared.path, Stage::kOnnx);
+  } else {
+    prepared.sha256 = export_onnx(network(), options).save(prepared.path);
+    remember_onnx_digest(prepared.path, prepared.sha256);
+  }
   return prepared;
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 
 #include "base/files.h"
 #include "ferry/pipeline.h"
@@ -39,14 +40,35 @@ std::string absolute(const std::string& path) {
 }
 
 // The first line repeats what is remembered about which state of which file: a half-written or foreign file is ignored.
-std::string recall(const std::string& file, const std::string& head) {
-  std::error_code error;
-  if (!std::filesystem::exists(file, error)) return {};
+struct Note {
+  std::string file, head;
+};
+
+std::optional<Note> note_for(const std::string& path, const std::string& kind, const Seen& seen) {
   try {
-    const std::string text = read_file(file, Stage::kOpen);
-    return text.starts_with(head) ? text.substr(head.size()) : std::string();
+    const std::string full = absolute(path);
+    return Note{cache_path("facts") + "/" + sha256(kind + '\0' + full).substr(0, 32),
+                fmt::format("{} {} {}\n", kind, seen.stamp, full)};
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+std::string recall(const Note& note) {
+  std::error_code error;
+  if (!std::filesystem::exists(note.file, error)) return {};
+  try {
+    const std::string text = read_file(note.file, Stage::kOpen);
+    return text.starts_with(note.head) ? text.substr(note.head.size()) : std::string();
   } catch (const Error&) {
     return {};
+  }
+}
+
+void store(const Note& note, const std::string& value) {
+  try {
+    write_file(note.file, note.head + value, Stage::kOpen);
+  } catch (const Error&) {  // only speed is lost
   }
 }
 
@@ -55,23 +77,17 @@ std::string recall(const std::string& file, const std::string& head) {
 std::string remembered(const std::string& path, const std::string& kind, Stage stage,
                        const std::function<std::string()>& find_out) {
   const Seen before = look_at(path, stage);
-  std::string file, head;
-  try {
-    const std::string full = absolute(path);
-    file = cache_path("facts") + "/" + sha256(kind + '\0' + full).substr(0, 32);
-    head = fmt::format("{} {} {}\n", kind, before.stamp, full);
-  } catch (const Error&) {
-    return find_out();  // no cache: find out each time
-  }
-  std::string value = recall(file, head);
+  const std::optional<Note> note = note_for(path, kind, before);
+  if (!note) return find_out();  // no cache: find out each time
+  std::string value = recall(*note);
   if (!value.empty()) return value;
   value = find_out();
-  if (!before.settled || look_at(path, stage).stamp != before.stamp) return value;
-  try {
-    write_file(file, head + value, stage);
-  } catch (const Error&) {
-  }
+  if (before.settled && look_at(path, stage).stamp == before.stamp) store(*note, value);
   return value;
+}
+
+void remember(const std::string& path, const std::string& kind, const std::string& value) {
+  if (const std::optional<Note> note = note_for(path, kind, look_at(path, Stage::kOpen))) store(*note, value);
 }
 
 std::string remembered_sha256(const std::string& path, Stage stage) {

@@ -13,4 +13,8 @@ namespace ferry {
 std::string remembered(const std::string& path, const std::string& kind, Stage stage,
                        const std::function<std::string()>& find_out);
 
+/// Remembers a fact about a file that this process has just written and renamed into place: nobody else can have
+/// changed it since, so it need not be let settle.
+void remember(const std::string& path, const std::string& kind, const std::string& value);
+
 }  // namespace ferry

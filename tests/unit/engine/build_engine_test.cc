@@ -121,13 +121,6 @@ TEST_F(BuildEngine, AHitCarriesThisRequestsNames) {
   open_engine(hit.plan_path);
 }
 
-TEST_F(BuildEngine, WeightsInAnotherFileBelongToTheKey) {
-  const std::string text = slurp(onnx_);
-  EXPECT_TRUE(text.find("location") == std::string::npos);  // this model holds its weights itself
-  const Sidecar s = build_engine(request()).sidecar;
-  EXPECT_EQ(s.onnx_sha256, sha256_file(onnx_, Stage::kOpen));
-}
-
 TEST_F(BuildEngine, EveryFailureNamesItsStageAndLeavesNothing) {
   const std::string plan = path("out/model.plan");
   std::filesystem::create_directories(path("out"));

@@ -95,6 +95,24 @@ TEST_F(Prepare, RemembersWhatDidNotChangeAndNothingElse) {
   EXPECT_EQ(value(), "two 5");
 }
 
+// A field of a protobuf message: number, length, bytes.
+std::string field(int number, const std::string& bytes) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
+}
+
+TEST_F(Prepare, WeightsInAnotherFileBelongToTheDigestOfAnOnnx) {
+  const std::string entry = field(1, "location") + field(2, "w.bin");     // StringStringEntryProto
+  std::ofstream(path("x.onnx")) << field(7, field(5, field(13, entry)));  // graph, initializer, external
+  std::ofstream(path("plain.onnx")) << field(7, field(2, "a node's name says location"));  // the word alone is no file
+  EXPECT_EQ(onnx_digest(path("plain.onnx"), Stage::kOpen), sha256_file(path("plain.onnx"), Stage::kOpen));
+  EXPECT_EQ(error_of([&] { onnx_digest(path("x.onnx"), Stage::kOpen); }).subject(), path("w.bin"));
+  std::ofstream(path("w.bin")) << "weights";
+  const std::string before = onnx_digest(path("x.onnx"), Stage::kOpen);
+  EXPECT_NE(before, sha256_file(path("x.onnx"), Stage::kOpen));
+  std::ofstream(path("w.bin")) << "changed";
+  EXPECT_NE(onnx_digest(path("x.onnx"), Stage::kOpen), before);
+}
+
 TEST_F(Prepare, WithoutACacheItStillFindsOut) {
   std::ofstream(path("file")) << "one";
   std::ofstream(path("no folder")) << "";
