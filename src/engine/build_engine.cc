@@ -50,7 +50,7 @@ Job plan_job(const BuildRequest& request) {
     job.key.gpu = job.device->name;
     job.key.compute_capability = job.device->compute_capability;
   }
-  const bool here = job.device && job.key.compute_capability == job.device->compute_capability;
+  const bool here = job.device && covers(job.key.compute_capability, job.device->compute_capability);
   if (!here) job.device.reset();
   if (job.key.options.profiles.empty()) job.key.options.profiles = default_profiles(job.device);
   job.cached_path = cached_plan_path(job.key);

@@ -47,6 +47,10 @@ std::optional<Device> device_of(const BackendInfo& info, int index) {
   return std::nullopt;
 }
 
+bool covers(const std::string& target, const std::string& compute_capability) {
+  return ("," + target + ",").find("," + compute_capability + ",") != std::string::npos;
+}
+
 Backend choose_builder(const std::string& name, const std::string& precision, const BuildOptions& options) {
   if (!name.empty()) {
     Backend backend = Backend::load(name);

@@ -50,7 +50,7 @@ void check_machine(const Sidecar& s, const std::string& path, const BackendInfo&
   if (s.compute_capability.empty()) return;  // not for a GPU
   const std::optional<Device> device = device_of(info, index);
   if (!device) refuse(s, path, fmt::format("there is no GPU {} here", index), "`ferry doctor` lists the GPUs.");
-  if (device->compute_capability != s.compute_capability)
+  if (!covers(s.compute_capability, device->compute_capability))
     refuse(s, path,
            fmt::format("it was built for compute capability {}{}; {} has {}", s.compute_capability,
                        s.gpu.empty() ? "" : " (" + s.gpu + ")", device->name, device->compute_capability));

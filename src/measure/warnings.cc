@@ -10,7 +10,7 @@
 namespace ferry {
 namespace {
 
-constexpr int kFewRuns = 30;            // below this a p99 is only the slowest run
+constexpr int kFewRuns = 20;            // below this a p99 is only the slowest run
 constexpr double kWideSpread = 0.10;    // p90 above the median
 constexpr double kRoundsApart = 0.05;   // medians of the rounds
 constexpr double kClockWanders = 0.05;  // lowest against highest clock

@@ -49,6 +49,18 @@ TEST_F(OpenEngine, AnotherGpuIsRefusedAndBothAreNamed) {
   expect_refused("built for compute capability 8.9 (Fake 4060); Fake H100 has 9.0");
 }
 
+TEST_F(OpenEngine, AnEngineForSeveralTargetsOpensOnEachOfThem) {
+  BuildRequest r = request(plan_);
+  r.options.target = "8.6,8.9";
+  build_engine(r);
+  set("FERRY_FAKE_GPU", "Fake 4060,8.9,580");
+  open_engine(plan_);
+  set("FERRY_FAKE_GPU", "Fake 3060,8.6,580");
+  open_engine(plan_);
+  set("FERRY_FAKE_GPU", "Fake T4,7.5,580");
+  expect_refused("built for compute capability 8.6,8.9; Fake T4 has 7.5");
+}
+
 TEST_F(OpenEngine, NoGpuIsRefused) {
   build("Fake 4060,8.9,580");
   ::unsetenv("FERRY_FAKE_GPU");
