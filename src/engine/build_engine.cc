@@ -155,7 +155,8 @@ void prove(Sidecar& s, const Job& job, const std::string& plan, const std::strin
   s.precision_proof_due = !engine && s.precision_proof_json.empty();
   const std::string& path = job.request.plan_path.empty() ? job.cached_path : job.request.plan_path;
   check_precision(s.precision, s.precision_proof_json, path);
-  s.probe = make_probe({onnx, job.request.network, engine ? &*engine : nullptr, s.precision, s.backend, s.profiles},
+  s.probe = make_probe({onnx, job.request.network, engine ? &*engine : nullptr, s.precision, s.backend, s.profiles,
+                        job.key.options.tf32},
                        job.request.log);
   if (!engine) return;
   const std::string failure = probe_failure(probe_answer(*engine, *s.probe), *s.probe);
@@ -174,18 +175,23 @@ void store_in_cache(const Job& job, const std::string& plan, const Sidecar& side
   }
 }
 
+// Bytes with all weights inside; the parsed model is gone before the build takes its memory.
+std::pair<std::string, OnnxSummary> load_onnx(const std::string& path) {
+  const OnnxModel model = OnnxModel::load(path);
+  return {model.serialize(), model.summary()};
+}
+
 BuildOutcome build(const Job& job, const std::string& why) {
   const BuildRequest& request = job.request;
   const bool own_place = !request.plan_path.empty();
   PlanPair pair(own_place ? request.plan_path : job.cached_path);
-  const OnnxModel model = OnnxModel::load(request.onnx_path);
-  const std::string onnx = model.serialize();
+  const auto [onnx, summary] = load_onnx(request.onnx_path);
   const auto start = std::chrono::steady_clock::now();
   const BuildResult built =
       job.backend.build(onnx, job.key.options, load_timing_cache(job.key), request.progress, request.log);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   store_timing_cache(job.key, built.timing_cache);
-  Sidecar sidecar = describe(job, model.summary(), built, seconds.count());
+  Sidecar sidecar = describe(job, summary, built, seconds.count());
   prove(sidecar, job, pair.write_plan(built.plan), onnx);
   pair.commit(sidecar);
   if (own_place) store_in_cache(job, built.plan, sidecar);

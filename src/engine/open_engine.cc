@@ -64,9 +64,16 @@ void check_onnx(const Sidecar& s, const std::string& path) {
     refuse(s, path, fmt::format("'{}' has changed since it was built from it", s.onnx_path));
 }
 
-void check_behaviour(const Engine& engine, const Sidecar& s, const std::string& path) {
-  if (s.precision_proof_due || !engine.info().precision_proof_json.empty())
+void check_proof(const Engine& engine, const Sidecar& s, const std::string& path) {
+  try {
     check_precision(s.precision, engine.info().precision_proof_json, path);
+  } catch (const Error& error) {
+    refuse(s, path, error.cause(), error.hint());
+  }
+}
+
+void check_behaviour(const Engine& engine, const Sidecar& s, const std::string& path) {
+  check_proof(engine, s, path);
   Probe probe = s.probe.value_or(Probe{});
   if (!s.probe && !s.profiles.empty()) probe.batch = s.profiles.front().min;
   const std::string failure = probe_failure(probe_answer(engine, probe), probe);

@@ -27,12 +27,12 @@ bool looks_like_checkpoint(const std::string& path) {
 }  // namespace
 
 FileKind kind_of(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::exists(sidecar_path(path), error)) return FileKind::kPlan;
   std::string extension = std::filesystem::path(path).extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char c) { return std::tolower(c); });
   if (extension == ".onnx") return FileKind::kOnnx;
+  std::error_code error;
+  if (std::filesystem::exists(sidecar_path(path), error)) return FileKind::kPlan;
   if (is_one_of(extension, {".pth", ".pt", ".safetensors", ".ckpt", ".bin"})) return FileKind::kCheckpoint;
   if (is_one_of(extension, {".plan", ".engine", ".trt"})) return FileKind::kPlan;
   return looks_like_checkpoint(path) ? FileKind::kCheckpoint : FileKind::kPlan;

@@ -9,7 +9,8 @@ namespace ferry {
 
 enum class FileKind { kPlan, kOnnx, kCheckpoint };
 
-/// By sidecar, then by name, then by content. What is none of them is taken for a plan, which will be refused.
+/// By the name .onnx, by a sidecar, by other names, then by content. What is none of them is taken for a plan, which
+/// will be refused.
 FileKind kind_of(const std::string& path);
 
 Engine open_onnx_file(const std::string& path, const OpenOptions& options, const Log& log);

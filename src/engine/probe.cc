@@ -31,21 +31,27 @@ Tensor as_bytes(const Tensor& normal) {
   return bytes;
 }
 
-using Referee = std::pair<std::string, std::function<Engine()>>;  // name, how to open it
+struct Referee {
+  std::string name;
+  std::function<Engine()> open;
+  std::int64_t batch = 1;  // the first image of a probe does not depend on the batch: one is enough
+};
 
-std::vector<Referee> referees(const Question& q, const std::vector<BackendInfo>& known) {
+std::vector<Referee> referees(const Question& q, const std::vector<BackendInfo>& known, std::int64_t batch) {
   std::vector<Referee> list;
   OpenOptions options;
   options.prefer_cpu = true;
-  for (const BackendInfo& info : known)
-    if (info.usable && info.name != q.backend && opens(info, "onnx"))
-      list.emplace_back(info.display_name,
-                        [&q, info, options] { return Backend::load(info.name).open_onnx(q.onnx, options); });
-  for (const BackendInfo& info : known)
-    if (info.usable && info.reference && q.network && q.precision != "int8" && opens(info, "weights"))
-      list.emplace_back(info.display_name,
-                        [&q, info, options] { return Backend::load(info.name).open_weights(q.network(), options); });
-  if (q.built != nullptr) list.emplace_back("the built engine itself", [&q] { return *q.built; });
+  for (const BackendInfo& info : known) {
+    if (!info.usable || info.name == q.backend || !opens(info, "onnx")) continue;
+    list.push_back(
+        {info.display_name, [&q, info, options] { return Backend::load(info.name).open_onnx(q.onnx, options); }});
+  }
+  for (const BackendInfo& info : known) {
+    if (!info.usable || !info.reference || !opens(info, "weights") || !q.network || q.precision == "int8") continue;
+    list.push_back({info.display_name,
+                    [&q, info, options] { return Backend::load(info.name).open_weights(q.network(), options); }});
+  }
+  if (q.built != nullptr) list.push_back({"the built engine itself", [&q] { return *q.built; }, batch});
   return list;
 }
 
@@ -90,21 +96,25 @@ std::vector<float> probe_answer(const Engine& engine, const Probe& probe) {
 Probe make_probe(const Question& question, const Log& log) {
   Probe probe;
   probe.batch = question.profiles.empty() ? 1 : question.profiles.front().min;
-  probe.tolerance = tolerance_for(question.precision).relative_error;
+  // TF32 keeps ten bits of the fraction, as FP16 does.
+  probe.tolerance =
+      tolerance_for(question.tf32 && question.precision == "fp32" ? "fp16" : question.precision).relative_error;
   // A module for tests is not in the list: it runs no real network, so no other engine can judge it.
   std::vector<BackendInfo> known = Backend::list();
   const bool listed =
       std::any_of(known.begin(), known.end(), [&](const auto& b) { return b.name == question.backend; });
   if (!listed) known.clear();
-  for (const auto& [name, open] : referees(question, known)) {
+  for (const Referee& referee : referees(question, known, probe.batch)) {
     try {
-      const std::vector<float> row = probe_answer(open(), probe);
-      if (!finite(row) || !has_values(row)) throw Error(Stage::kBuild, name, "its answer is not usable");
+      Probe asked = probe;
+      asked.batch = referee.batch;
+      const std::vector<float> row = probe_answer(referee.open(), asked);
+      if (!finite(row) || !has_values(row)) throw Error(Stage::kBuild, referee.name, "its answer is not usable");
       probe.expected = row;
-      probe.referee = name;
+      probe.referee = referee.name;
       return probe;
     } catch (const Error& error) {
-      if (log) log(1, fmt::format("{} cannot be the referee of the probe: {}", name, error.cause()));
+      if (log) log(1, fmt::format("{} cannot be the referee of the probe: {}", referee.name, error.cause()));
     }
   }
   return probe;

@@ -22,6 +22,7 @@ struct Question {
   const Engine* built;                     // may be nullptr
   std::string precision, backend;
   std::vector<BatchProfile> profiles;
+  bool tf32 = false;
 };
 Probe make_probe(const Question& question, const Log& log);
 

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "engine/open_model.h"
 #include "fixture.h"
 
 namespace ferry {
@@ -128,6 +129,7 @@ TEST_F(OpenEngine, ADuePrecisionProofIsGivenAtTheFirstOpen) {
   const Error error = error_of([&] { open_engine(plan_); });
   EXPECT_THAT(error.cause(), HasSubstr("the graph asks for fp16"));
   EXPECT_EQ(error.subject(), plan_);
+  EXPECT_EQ(error.stage(), Stage::kOpen);
 }
 
 TEST_F(OpenEngine, AForeignPlanAndADamagedSidecarAreRefusedWithHowToAdopt) {
@@ -174,6 +176,26 @@ TEST_F(OpenEngine, EveryTruncationOfThePlanIsRefusedBeforeTheSdkSeesIt) {
     std::ofstream(plan_, std::ios::trunc | std::ios::binary) << whole.substr(0, size);
     expect_refused("SHA-256 differs");
   }
+}
+
+TEST(KindOf, GoesByNameSidecarAndContent) {
+  const std::string folder =
+      (std::filesystem::temp_directory_path() / ("ferry-kinds-" + std::to_string(::getpid()))).string();
+  std::filesystem::create_directories(folder);
+  const auto kind = [&](const std::string& name, const std::string& content) {
+    std::ofstream(folder + "/" + name, std::ios::binary) << content;
+    return kind_of(folder + "/" + name);
+  };
+  EXPECT_EQ(kind("a.onnx", ""), FileKind::kOnnx);
+  EXPECT_EQ(kind("a.PTH", ""), FileKind::kCheckpoint);
+  EXPECT_EQ(kind("a.safetensors", ""), FileKind::kCheckpoint);
+  EXPECT_EQ(kind("a.plan", "PK\x03\x04"), FileKind::kPlan);
+  EXPECT_EQ(kind("zip", "PK\x03\x04"), FileKind::kCheckpoint);
+  EXPECT_EQ(kind("tensors", std::string("\x10\0\0\0\0\0\0\0{", 9)), FileKind::kCheckpoint);
+  EXPECT_EQ(kind("junk", "?"), FileKind::kPlan);  // which will be refused
+  kind("zip.json", "{}");
+  EXPECT_EQ(kind("zip", "PK\x03\x04"), FileKind::kPlan);  // it has a sidecar
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
