@@ -73,7 +73,7 @@ TEST_F(AheadOfTime, WithoutATargetOnAMachineWithoutGpuTheTargetIsAskedFor) {
   for (const BackendInfo& info : Backend::list())
     if (info.name == builder_ && !info.devices.empty()) GTEST_SKIP() << "this machine has a GPU";
   BuildRequest r = request(path("model.plan"));
-  for (const std::string backend : {builder_, std::string()}) {
+  for (const std::string& backend : {builder_, std::string()}) {
     r.backend = backend;
     const Error error = error_of([&] { build_engine(r); });
     EXPECT_EQ(error.stage(), Stage::kBuild);
