@@ -64,7 +64,7 @@ int build(const Options& options, const Context& context) {
   Model model(options.model, context);
   request.onnx_path = onnx_of(options, model);
   request.origin = model.origin();
-  request.network = network_for_probe(model);
+  request.network = network_on_demand(model);
   std::error_code error;
   if (std::filesystem::equivalent(options.output, options.model.model, error))
     throw Error(Stage::kUsage, options.output, "is the model itself", "Give the plan another name.");

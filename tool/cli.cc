@@ -48,6 +48,7 @@ Cli::Cli() : app_("From a PyTorch ResNet checkpoint to the fastest correct infer
   app_.set_version_flag("--version", std::string("ferry ") + FERRY_VERSION);
   app_.require_subcommand(0, 1);
   app_.get_formatter()->column_width(34);
+  app_.get_formatter()->label("SUBCOMMAND", "VERB");
   app_.footer(
       "The whole mission in one command:   ferry compare resnet101.pth\n"
       "Options of a verb:                  ferry VERB --help\n"
@@ -57,7 +58,7 @@ Cli::Cli() : app_("From a PyTorch ResNet checkpoint to the fastest correct infer
 CLI::App* Cli::add_verb(const std::string& name, const std::string& description,
                         std::function<int(const Context&)> body) {
   CLI::App* verb = app_.add_subcommand(name, description);
-  verb->get_formatter()->column_width(34);
+  verb->group("Verbs");
   verb->add_option("--json", context_.json, "The result as JSON: on stdout, or in FILE (*.json) besides the text")
       ->type_name("[FILE]")
       ->check(CLI::Validator(check_json_target, ""));

@@ -89,7 +89,7 @@ int finish(const Comparison& comparison, const Context& context) {
 
 int compare(const Options& options, const Context& context) {
   const LineupOptions wanted = lineup_options(options);
-  const std::vector<BackendInfo> known = Backend::list();
+  const std::vector<BackendInfo> known = known_engines(wanted.backends);
   Model model(options.model, context);
   const Plan plan = plan_of(known, wanted, model.has_network());
   Comparison comparison = start(model, known, context);

@@ -127,6 +127,16 @@ void inspect_checkpoint(const Options& options, const Context& context) {
 
 // --- ONNX
 
+// JSON and lists without spaces get places where a line may end.
+std::string breakable(const std::string& value) {
+  std::string text;
+  for (const char c : printable(value)) {
+    text += c;
+    if (c == ',' && value.find(' ') == std::string::npos) text += ' ';
+  }
+  return text;
+}
+
 void inspect_onnx(const Options& options, const Context& context) {
   const OnnxSummary summary = OnnxModel::load(options.file).summary();
   Json operators = Json::object(), metadata = Json::object();
@@ -153,7 +163,7 @@ void inspect_onnx(const Options& options, const Context& context) {
                {"parameters", human_count(summary.parameters)},
                {"operators", operator_text},
                {"producer", printable(summary.producer)}};
-  for (const auto& [key, value] : summary.metadata) rows.emplace_back(printable(key), printable(value));
+  for (const auto& [key, value] : summary.metadata) rows.emplace_back(printable(key), breakable(value));
   context.print(heading(options.file, fmt::format("ONNX, opset {}, IR version {}", summary.opset, summary.ir_version)));
   context.print(key_values(rows));
 }

@@ -1,8 +1,10 @@
 #include "lineup.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -38,7 +40,7 @@ Engine build_and_open(const BackendInfo& info, Precision precision, Model& model
   request.options.profiles = profiles_for(batches);
   request.origin = model.origin();
   request.force = force;
-  request.network = network_for_probe(model);
+  request.network = network_on_demand(model);
   request.log = context.log();
   Job job(context,
           fmt::format("building {} {} (or taking it from the cache)", info.display_name, ferry::name_of(precision)));
@@ -110,7 +112,29 @@ Shape image_shape(Shape shape) {
   return shape;
 }
 
+bool has_module(const std::string& name) {
+  const auto path = backend_search_path();
+  return std::any_of(path.begin(), path.end(), [&](const std::string& folder) {
+    return std::filesystem::exists(folder + "/libferry_" + name + ".so");
+  });
+}
+
 }  // namespace
+
+std::vector<BackendInfo> known_engines(const std::vector<std::string>& names) {
+  std::vector<BackendInfo> known = Backend::list();
+  for (const std::string& name : names) {
+    if (std::any_of(known.begin(), known.end(), [&](const BackendInfo& info) { return info.name == name; })) continue;
+    if (!has_module(name)) {
+      std::vector<std::string> all;
+      for (const BackendInfo& info : known) all.push_back(info.name);
+      throw Error(Stage::kUsage, "", fmt::format("there is no engine '{}'", name),
+                  fmt::format("Engines: {}.", fmt::join(all, ", ")));
+    }
+    known.push_back(Backend::load(name).info());
+  }
+  return known;
+}
 
 Engine open_with(const BackendInfo& info, Precision precision, Model& model, const std::vector<std::int64_t>& batches,
                  bool force, const Context& context) {
@@ -124,12 +148,9 @@ Engine open_with(const BackendInfo& info, Precision precision, Model& model, con
   return Backend::load(info.name).open_onnx(bytes_of(model.onnx(precision)), open, context.log());
 }
 
-const ResNet* network_for_probe(Model& model) {
-  if (!model.has_network()) return nullptr;
-  const auto known = Backend::list();
-  const bool onnx_reader = std::any_of(known.begin(), known.end(),
-                                       [](const BackendInfo& info) { return info.usable && opens(info, "onnx"); });
-  return onnx_reader ? nullptr : &model.network();
+std::function<const ResNet&()> network_on_demand(Model& model) {
+  if (!model.has_network()) return {};
+  return [&model]() -> const ResNet& { return model.network(); };
 }
 
 Lineup open_all(const Plan& plan, const LineupOptions& options, Model& model, const Context& context,

@@ -1,6 +1,7 @@
 // Who takes part in a comparison: every usable engine, through export and build, and PyTorch in Python if asked for.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,11 @@ struct Plan {
   std::vector<std::string> notes;  // what is left out and why
 };
 
-/// Throws Error(kUsage) for a name that is none, Error(kBackend) if no engine can run anything here.
+/// Every engine that ferry knows, and those of `names` that it does not list (engines made for tests). Throws
+/// Error(kUsage) for a name that is none.
+std::vector<BackendInfo> known_engines(const std::vector<std::string>& names);
+
+/// Throws Error(kBackend) if no engine can run anything here. `known` has every name in `options.backends`.
 Plan plan_of(const std::vector<BackendInfo>& known, const LineupOptions& options, bool has_network);
 
 struct Lineup {
@@ -48,9 +53,8 @@ Lineup open_all(const Plan& plan, const LineupOptions& options, Model& model, co
 Engine open_with(const BackendInfo& info, Precision precision, Model& model, const std::vector<std::int64_t>& batches,
                  bool force, const Context& context);
 
-/// What a build is given to make its probe with, where no engine here reads ONNX; null where one does (then the weights
-/// need not be read for an engine that is in the cache).
-const ResNet* network_for_probe(Model& model);
+/// For a build that needs the weights for its probe: read at that moment only. Empty for an ONNX file.
+std::function<const ResNet&()> network_on_demand(Model& model);
 
 /// {1, 8, 32} -> 1:1:1, 2:8:8, 9:32:32: every batch up to the largest, each of these at its best.
 std::vector<BatchProfile> profiles_for(std::vector<std::int64_t> batches);

@@ -47,7 +47,7 @@ OpenedModel open_model(Model& model, const OpenFlags& flags, const std::vector<s
     precision = OnnxModel::load(model.path()).summary().precision;
   LineupOptions wanted;
   if (!flags.backend.empty()) wanted.backends = {flags.backend};
-  const Plan plan = plan_of(Backend::list(), wanted, model.has_network());
+  const Plan plan = plan_of(known_engines(wanted.backends), wanted, model.has_network());
   const BackendInfo& info = chosen(plan.engines, ferry::name_of(precision));
   if (!info.usable) throw Error(Stage::kBackend, info.name, info.reason, info.remedy);
   return {open_with(info, precision, model, batches, false, context), ferry::name_of(precision)};

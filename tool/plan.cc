@@ -1,8 +1,8 @@
 // Deciding who takes part, before anything is opened: pure, so that it can be tested.
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "ferry/error.h"
 #include "lineup.h"
@@ -37,16 +37,8 @@ std::string absence(const BackendInfo& info) {
 
 std::vector<BackendInfo> chosen_by_name(const std::vector<BackendInfo>& known, const std::vector<std::string>& names) {
   std::vector<BackendInfo> chosen;
-  for (const std::string& name : names) {
-    const auto found = std::find_if(known.begin(), known.end(), [&](const BackendInfo& b) { return b.name == name; });
-    if (found == known.end()) {
-      std::vector<std::string> all;
-      for (const BackendInfo& info : known) all.push_back(info.name);
-      throw Error(Stage::kUsage, "--backends", fmt::format("there is no engine '{}'", name),
-                  fmt::format("Engines: {}.", fmt::join(all, ", ")));
-    }
-    chosen.push_back(*found);
-  }
+  for (const std::string& name : names)
+    std::copy_if(known.begin(), known.end(), std::back_inserter(chosen), [&](const auto& b) { return b.name == name; });
   return chosen;
 }
 

@@ -20,7 +20,8 @@ std::string proof_text(const Sidecar& sidecar) {
   const Json proof = Json::parse(sidecar.precision_proof_json, nullptr, false);
   if (!proof.is_object()) return "none: this engine cannot tell its layers' types";
   std::string text;
-  for (const auto& [type, count] : proof.value("by_type", Json::object()).items())
+  const Json types = proof.value("by_type", Json::object());
+  for (const auto& [type, count] : types.items())
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count.dump(), printable(type));
   return fmt::format("{} layers: {}", proof.value("layers", 0), text);
 }
