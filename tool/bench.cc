@@ -103,8 +103,8 @@ int show(const Comparison& comparison, const Bench& bench, const Context& contex
   const auto ran = std::find_if(comparison.rows.begin(), comparison.rows.end(),
                                 [](const ComparisonRow& row) { return row.failure.empty(); });
   if (ran != comparison.rows.end())
-    context.print(
-        fmt::format("\n  median and p99: {}; host: host array in to host array out\n", ran->measurement.timed));
+    context.print(fmt::format("\n  timed: {}{}\n", ran->measurement.timed,
+                              ran->measurement.device ? "; host ms: host array in to host array out" : ""));
   context.print(remarks);
   return failed ? kFailed : kGood;
 }
