@@ -1,6 +1,17 @@
-#include <cstdio>
+// The `ferry` command.
+#include "cli.h"
+#include "signals.h"
 
-int main() {
-  std::fputs("ferry: the tool is not in this commit yet\n", stderr);
-  return 1;
+int main(int argc, char** argv) {
+  ferry::tool::install_signal_handlers();
+  ferry::tool::Cli cli;
+  ferry::tool::add_doctor(cli);
+  ferry::tool::add_fetch(cli);
+  ferry::tool::add_export(cli);
+  ferry::tool::add_build(cli);
+  ferry::tool::add_infer(cli);
+  ferry::tool::add_bench(cli);
+  ferry::tool::add_compare(cli);
+  ferry::tool::add_inspect(cli);
+  return cli.run(argc, argv);
 }

@@ -1,0 +1,148 @@
+// ferry bench MODEL...: how fast engines are, without comparing outputs.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "cli.h"
+#include "console.h"
+#include "contestant.h"
+#include "ferry/ferry.h"
+#include "ferry/report.h"
+#include "match.h"
+#include "measure_options.h"
+#include "open_model.h"
+#include "progress.h"
+#include "text.h"
+
+namespace ferry::tool {
+namespace {
+
+struct Options {
+  std::vector<std::string> models;
+  ModelOptions shared;  // --arch, --random-weights
+  OpenFlags open;
+  std::string batches;
+  MeasureFlags measure;
+};
+
+struct Bench {
+  Contestants contestants;
+  std::vector<std::string> names;  // of the models, in the same order
+  bool random = false;
+};
+
+Bench open_models(const Options& options, const std::vector<std::int64_t>& batches, const Context& context) {
+  Bench bench;
+  for (const std::string& name : options.models) {
+    ModelOptions one = options.shared;
+    one.model = name;
+    Model model(one, context);
+    OpenedModel opened = open_model(model, options.open, batches, context);
+    bench.contestants.push_back(std::make_unique<EngineContestant>(std::move(opened.engine), opened.precision));
+    bench.names.push_back(model.stem());
+    bench.random = bench.random || model.random();
+  }
+  return bench;
+}
+
+Shape input_shape(const Bench& bench, std::int64_t batch) {
+  Shape shape = static_cast<const EngineContestant&>(*bench.contestants.front()).input_shape();
+  for (std::size_t i = 1; i < shape.size(); ++i)
+    if (shape[i] < 0) shape[i] = i == 1 ? 3 : 224;
+  shape[0] = batch;
+  return shape;
+}
+
+std::string cell(double ms) { return std::isfinite(ms) ? fmt::format("{:.3f}", ms) : "-"; }
+
+std::vector<std::string> table_row(const std::string& model, const ComparisonRow& row) {
+  const Measurement& m = row.measurement;
+  if (!row.failure.empty()) return {model, row.engine, row.precision, std::to_string(m.batch), "failed"};
+  const Statistics& timed = m.timed_statistics();
+  return {model,
+          row.engine,
+          row.precision,
+          std::to_string(m.batch),
+          cell(timed.median),
+          cell(timed.p99),
+          cell(m.wall.median),
+          fmt::format("{:.1f}", m.images_per_second),
+          std::to_string(m.runs)};
+}
+
+// As `compare --json`, without what was not compared.
+std::string without_agreement(const std::string& text) {
+  Json json = Json::parse(text);
+  for (Json& row : json["results"])
+    for (const char* key : {"ok", "relative_error", "cosine", "max_abs_error", "top1_agreement", "top5_overlap",
+                            "images_compared", "disagreement", "baseline", "speedup"})
+      row.erase(key);
+  json.erase("summary");
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+int show(const Comparison& comparison, const Bench& bench, const Context& context) {
+  std::vector<std::vector<std::string>> rows = {
+      {"model", "engine", "type", "batch", "median ms", "p99 ms", "host ms", "images/s", "runs"}};
+  std::string remarks;
+  bool failed = false;
+  for (std::size_t i = 0; i < comparison.rows.size(); ++i) {
+    const ComparisonRow& row = comparison.rows[i];
+    const std::string& model = bench.names[i % bench.names.size()];
+    rows.push_back(table_row(model, row));
+    failed = failed || !row.failure.empty();
+    const std::string who = fmt::format("{} {} batch {}: ", row.engine, row.precision, row.measurement.batch);
+    if (!row.failure.empty()) remarks += wrapped("! " + who + printable(row.failure), 98, 2) + "\n";
+    for (const std::string& warning : row.measurement.warnings) remarks += wrapped("! " + who + warning, 98, 2) + "\n";
+  }
+  if (!context.json.empty()) context.emit_text(without_agreement(to_json(comparison)));
+  if (bench.random) context.print("RANDOM WEIGHTS: speed is real, answers mean nothing\n");
+  context.print(table(rows, "lllrrrrrr"));
+  const auto ran = std::find_if(comparison.rows.begin(), comparison.rows.end(),
+                                [](const ComparisonRow& row) { return row.failure.empty(); });
+  if (ran != comparison.rows.end())
+    context.print(fmt::format("\n  timed: {}{}\n", ran->measurement.timed,
+                              ran->measurement.device ? "; host ms: host array in to host array out" : ""));
+  context.print(remarks);
+  return failed ? kFailed : kGood;
+}
+
+int bench(const Options& options, const Context& context) {
+  const std::vector<std::int64_t> batches = parse_batches("--batch", options.batches);
+  const Bench opened = open_models(options, batches, context);
+  Comparison comparison;
+  comparison.network = opened.names.front();
+  comparison.origin = options.models.front();
+  comparison.random_weights = opened.random;
+  comparison.machine_json = machine_json(Backend::list());
+  comparison.command = context.command;
+  comparison.started_at = timestamp();
+  const MeasureOptions how = options.measure.resolved(opened.contestants.front()->row.device_kind);
+  for (const std::int64_t batch : batches) {
+    const Tensor input = Tensor::random_normal(input_shape(opened, batch), 1);
+    comparison.inputs = fmt::format("standard normal, seed 1");
+    Job job(context, fmt::format("measuring batch {}", batch));
+    for (ComparisonRow& row : play(opened.contestants, nullptr, input.view(), how, job.progress()))
+      comparison.rows.push_back(std::move(row));
+  }
+  return show(comparison, opened, context);
+}
+
+}  // namespace
+
+void add_bench(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = cli.add_verb("bench", "Time engines, taking turns in one run",
+                                [options](const Context& context) { return bench(*options, context); });
+  verb->add_option("MODEL", options->models, "plans, ONNX files, checkpoints or names of networks")->required();
+  verb->add_flag("--random-weights{1}", options->shared.random,
+                 "With a network's name: seeded weights instead of trained ones (--random-weights=SEED)");
+  options->batches = "1,8";
+  verb->add_option("--batch", options->batches, "Batch sizes")->type_name("LIST")->capture_default_str();
+  options->open.add_to(verb);
+  options->measure.add_to(verb);
+}
+
+}  // namespace ferry::tool

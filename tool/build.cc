@@ -1,0 +1,128 @@
+// ferry build MODEL -o model.plan: an engine for this GPU, or for another one.
+#include <fmt/core.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "cli.h"
+#include "console.h"
+#include "ferry/ferry.h"
+#include "lineup.h"
+#include "model.h"
+#include "plan_text.h"
+#include "progress.h"
+#include "text.h"
+
+namespace ferry::tool {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  std::string output, backend, batches, target;
+  std::string precision;
+  std::optional<std::int64_t> workspace_mib;
+  std::optional<int> optimization_level;
+  bool tf32 = false, force = false;
+  int device = 0;
+};
+
+// An ONNX file is built in the precision that it has; a checkpoint in fp32, unless asked otherwise.
+std::string onnx_of(const Options& options, Model& model) {
+  if (!options.precision.empty()) return model.onnx(precision_named(options.precision));
+  if (model.kind() != ModelKind::kOnnx) return model.onnx(Precision::kFp32);
+  return model.onnx(OnnxModel::load(model.path()).summary().precision);
+}
+
+BuildRequest request_of(const Options& options, const Context& context) {
+  BuildRequest request;
+  request.plan_path = options.output;
+  request.backend = options.backend;
+  request.force = options.force;
+  request.log = context.log();
+  BuildOptions& build = request.options;
+  if (!options.batches.empty()) build.profiles = parse_profiles(options.batches);
+  build.target = options.target;
+  build.optimization_level = options.optimization_level;
+  build.tf32 = options.tf32;
+  build.device = options.device;
+  if (options.workspace_mib) build.workspace_bytes = *options.workspace_mib * 1024 * 1024;
+  return request;
+}
+
+std::string summary(const BuildOutcome& outcome) {
+  const std::string how =
+      outcome.cache_hit
+          ? "from the cache"
+          : fmt::format("built in {} ({})", human_seconds(outcome.sidecar.build_seconds), outcome.cache_reason);
+  const auto size = static_cast<double>(std::filesystem::file_size(outcome.plan_path));
+  return fmt::format("{}: {} engine, {}, {}\n", console().out_style(Style::kBold, outcome.plan_path),
+                     outcome.sidecar.precision, human_bytes(size), how);
+}
+
+int build(const Options& options, const Context& context) {
+  BuildRequest request = request_of(options, context);  // refuses wrong usage before anything is read
+  Model model(options.model, context);
+  request.onnx_path = onnx_of(options, model);
+  request.origin = model.origin();
+  request.network = network_on_demand(model);
+  std::error_code error;
+  if (std::filesystem::equivalent(options.output, options.model.model, error))
+    throw Error(Stage::kUsage, options.output, "is the model itself", "Give the plan another name.");
+  BuildOutcome outcome;
+  {
+    Job job(context, fmt::format("building an engine of {}", options.model.model));
+    request.progress = job.progress();
+    outcome = build_engine(request);
+  }
+  context.emit({{"plan", outcome.plan_path},
+                {"cache_hit", outcome.cache_hit},
+                {"cache_reason", outcome.cache_reason},
+                {"sidecar", Json::parse(ferry::to_json(outcome.sidecar))}});
+  Rows rows = plan_rows(outcome.sidecar);
+  if (options.batches.empty()) rows.emplace_back("", "chosen by ferry; --batch 1:8:64 or --batch 1,8,32 sets others");
+  for (const std::string& note : model.notes()) rows.emplace_back("adapted", note);
+  rows.emplace_back("next",
+                    fmt::format("ferry infer {} --input x.npy --output y.npy", shell_quoted(outcome.plan_path)));
+  context.print(summary(outcome));
+  context.print(key_values(rows));
+  return kGood;
+}
+
+void add_tuning_options(CLI::App* verb, Options& options) {
+  verb->add_option("--workspace", options.workspace_mib, "Scratch memory limit (default: what is free on the GPU)")
+      ->type_name("MiB")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+  verb->add_option("--optimization-level", options.optimization_level, "0 (quick build) to 5 (quick engine)")
+      ->type_name("N")
+      ->check(CLI::Range(0, 5));
+  verb->add_flag("--tf32", options.tf32, "Let FP32 convolutions use TF32: quicker, about 3 digits");
+  verb->add_option("--device", options.device, "Number of the GPU (default: 0)")
+      ->type_name("N")
+      ->check(CLI::Range(0, 63));
+}
+
+}  // namespace
+
+void add_build(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = cli.add_verb("build", "Build an engine plan for a GPU (this one, or another with --target)",
+                                [options](const Context& context) { return build(*options, context); });
+  add_model_options(verb, options->model, "ONNX file, checkpoint, or the name of a network");
+  verb->add_option("-o,--output", options->output, "The plan (default: in the cache)")->type_name("FILE");
+  verb->add_option("--backend", options->backend, "The engine that builds it (default: the best one for the GPU)")
+      ->type_name("NAME");
+  verb->add_option("--batch", options->batches, "Batch sizes: 8, or smallest:best:largest, or several: 1,2:8:64")
+      ->type_name("LIST");
+  verb->add_option("--target", options->target, "Compute capability of another GPU: 8.9 for an RTX 4060")
+      ->type_name("CC");
+  verb->add_option("--precision", options->precision, "Of a checkpoint's export: fp32 or fp16 (default: fp32)")
+      ->type_name("NAME");
+  add_tuning_options(verb, *options);
+  verb->add_flag("--force", options->force, "Build again even where the cache has it");
+  verb->footer(
+      "Examples:\n"
+      "  ferry build model.onnx -o model.plan --batch 1:8:64\n"
+      "  ferry build resnet101.pth --precision fp16 --target 8.9 -o rtx4060.plan    (needs no GPU)");
+}
+
+}  // namespace ferry::tool

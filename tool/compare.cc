@@ -1,0 +1,127 @@
+// ferry compare MODEL: the whole mission in one command.
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "cli.h"
+#include "console.h"
+#include "ferry/ferry.h"
+#include "ferry/report.h"
+#include "lineup.h"
+#include "match.h"
+#include "measure_options.h"
+#include "model.h"
+#include "progress.h"
+#include "signals.h"
+
+namespace ferry::tool {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  std::string batches, precisions, backends;
+  bool peers = false;
+  bool force = false;
+  MeasureFlags measure;
+};
+
+LineupOptions lineup_options(const Options& options) {
+  LineupOptions lineup;
+  lineup.peers = options.peers;
+  lineup.force = options.force;
+  if (!options.batches.empty()) lineup.batches = parse_batches("--batch", options.batches);
+  if (!options.backends.empty()) lineup.backends = parse_list("--backends", options.backends);
+  if (!options.precisions.empty()) lineup.precisions = parse_list("--precision", options.precisions);
+  for (const std::string& precision : lineup.precisions) precision_named(precision);  // refuses what is none
+  return lineup;
+}
+
+Comparison start(Model& model, const std::vector<BackendInfo>& known, const Context& context) {
+  Comparison comparison;
+  comparison.network = model.name();
+  comparison.origin = model.origin();
+  comparison.random_weights = model.random();
+  comparison.machine_json = machine_json(known);
+  comparison.command = context.command;
+  comparison.started_at = timestamp();
+  return comparison;
+}
+
+void measure_all(const Lineup& lineup, const Plan& plan, const MeasureOptions& how, Comparison& comparison,
+                 const Context& context) {
+  constexpr std::uint64_t kSeed = 1;
+  Shape shape = lineup.input_shape;
+  comparison.inputs = fmt::format("standard normal {}, seed {}", to_string(shape), kSeed);
+  shape.insert(shape.begin(), 0);
+  for (const std::int64_t batch : plan.batches) {
+    shape[0] = batch;
+    const Tensor input = Tensor::random_normal(shape, kSeed);
+    Job job(context, fmt::format("measuring batch {}", batch));
+    for (ComparisonRow& row : play(lineup.contestants, lineup.reference, input.view(), how, job.progress()))
+      comparison.rows.push_back(std::move(row));
+    for (ComparisonRow row : lineup.failed) {
+      row.measurement.batch = batch;
+      comparison.rows.push_back(std::move(row));
+    }
+  }
+  set_speedups(comparison);
+}
+
+void say_what_limits_it(const Lineup& lineup, Model& model, Comparison& comparison) {
+  for (const std::string& note : model.notes()) comparison.notes.push_back("The ONNX file was adapted: " + note);
+  if (lineup.reference == nullptr)
+    comparison.notes.push_back("No engine here can be the reference (fp32): outputs were only checked to be finite");
+  else if (lineup.contestants.size() == 1 && !lineup.referee)
+    comparison.notes.push_back("Only one engine took part: its outputs were compared with nothing");
+  else if (!lineup.referee && !model.has_network())
+    comparison.notes.push_back("The reference is " + lineup.reference->row.engine + " in fp32");
+}
+
+int finish(const Comparison& comparison, const Context& context) {
+  if (!context.json.empty()) context.emit_text(to_json(comparison));
+  context.print(to_table(comparison, console().color_out()));
+  if (!all_agree(comparison)) return kDisagreement;
+  const bool incomplete = std::any_of(comparison.rows.begin(), comparison.rows.end(),
+                                      [](const ComparisonRow& row) { return !row.failure.empty(); });
+  return incomplete ? kFailed : kGood;
+}
+
+int compare(const Options& options, const Context& context) {
+  const LineupOptions wanted = lineup_options(options);
+  const std::vector<BackendInfo> known = known_engines(wanted.backends);
+  Model model(options.model, context);
+  const Plan plan = plan_of(known, wanted, model.has_network());
+  Comparison comparison = start(model, known, context);
+  const Lineup lineup = open_all(plan, wanted, model, context, comparison.notes);
+  measure_all(lineup, plan, options.measure.resolved(plan.device_kind), comparison, context);
+  comparison.notes.insert(comparison.notes.end(), plan.notes.begin(), plan.notes.end());
+  say_what_limits_it(lineup, model, comparison);
+  return finish(comparison, context);
+}
+
+}  // namespace
+
+void add_compare(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = cli.add_verb("compare", "Run a network on every engine here and compare speed and outputs",
+                                [options](const Context& context) { return compare(*options, context); });
+  add_model_options(verb, options->model, "checkpoint, ONNX file, or the name of a network");
+  verb->add_option("--batch", options->batches, "Batch sizes, for example 1,8,32 (default: 1,8; more on a GPU)")
+      ->type_name("LIST");
+  verb->add_option("--precision", options->precisions, "fp32, fp16 or both: fp32,fp16 (default: fp32; both on a GPU)")
+      ->type_name("LIST");
+  verb->add_option("--backends", options->backends, "Only these engines, by the names that ferry doctor shows")
+      ->type_name("LIST");
+  verb->add_flag("--peers", options->peers, "Run PyTorch in Python too (eager, channels-last, graph, torch.compile)");
+  verb->add_flag("--force", options->force, "Build engines again instead of taking them from the cache");
+  verb->add_flag("--keep-batch-norm", options->model.keep_batch_norm, "Do not fold batch norm into the convolutions");
+  options->measure.add_to(verb);
+  verb->footer(
+      "Examples:\n"
+      "  ferry compare resnet101.pth\n"
+      "  ferry compare resnet101 --random-weights --batch 1,8 --json results.json\n"
+      "Exit code 3: an engine's outputs disagree with the reference. 1: an engine could not run.");
+}
+
+}  // namespace ferry::tool

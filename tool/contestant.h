@@ -1,0 +1,70 @@
+// Those who take part in a comparison: an engine of ferry, or PyTorch in Python. One in one precision, at any batch.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "ferry/compare.h"
+#include "ferry/measure.h"
+#include "python_peers.h"
+
+namespace ferry::tool {
+
+class Contestant {
+ public:
+  virtual ~Contestant() = default;
+
+  /// Gets ready for this batch: float32 [n, ...]; `input` outlives the measurement. Throws Error if it does not take
+  /// it.
+  virtual void prepare(const TensorView& input) = 0;
+  /// One request. With `resident`, inputs and outputs stay on the device.
+  virtual RunRecord run(bool resident) = 0;
+  virtual bool has_resident() const = 0;
+  /// The output of the last run that was not resident, float32.
+  virtual Tensor output() = 0;
+  virtual std::optional<Telemetry> telemetry() { return std::nullopt; }
+
+  /// Names, versions, device: copied into each row of the result.
+  ComparisonRow row;
+};
+
+/// An opened engine with one session. Outputs are filled with NaN before every run, so that one that is not written
+/// cannot pass for right.
+class EngineContestant : public Contestant {
+ public:
+  /// Throws Error(kCompare) for an engine without exactly one input and one output.
+  EngineContestant(Engine engine, const std::string& precision);
+  void prepare(const TensorView& input) override;
+  RunRecord run(bool resident) override;
+  bool has_resident() const override { return engine_.info().device.kind == "gpu"; }
+  Tensor output() override;
+  std::optional<Telemetry> telemetry() override { return engine_.telemetry(); }
+  /// [-1, 3, 224, 224]
+  const Shape& input_shape() const { return engine_.info().inputs[0].shape; }
+
+ private:
+  Engine engine_;
+  Session session_;
+  std::int64_t batch_ = 0;
+  TensorView input_;
+  Tensor converted_, output_;
+};
+
+class PeerContestant : public Contestant {
+ public:
+  PeerContestant(std::shared_ptr<PythonPeers> peers, PeerMode mode);
+  ~PeerContestant() override;
+  void prepare(const TensorView& input) override;
+  RunRecord run(bool resident) override { return peers_->run(id_, resident); }
+  bool has_resident() const override { return peers_->on_gpu(); }
+  Tensor output() override { return peers_->output(id_); }
+
+ private:
+  void drop();
+  std::shared_ptr<PythonPeers> peers_;
+  PeerMode mode_;
+  int id_ = -1;
+};
+
+}  // namespace ferry::tool

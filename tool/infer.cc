@@ -1,0 +1,141 @@
+// ferry infer MODEL --input x.npy --output y.npy: one batch through one engine.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <numeric>
+
+#include "cli.h"
+#include "console.h"
+#include "ferry/ferry.h"
+#include "model.h"
+#include "open_model.h"
+#include "progress.h"
+#include "text.h"
+
+namespace ferry::tool {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  OpenFlags open;
+  std::string input, output;
+  std::optional<int> top;
+};
+
+struct Guess {
+  std::int64_t index;
+  float logit, probability;
+};
+
+// A single image may come without its batch dimension; floating-point types are converted to what the engine takes.
+Tensor fitted(Tensor input, const Port& port) {
+  if (input.shape().size() + 1 == port.shape.size()) {
+    Shape shape = input.shape();
+    shape.insert(shape.begin(), 1);
+    return convert(TensorView{input.dtype(), shape, input.data()}, port.dtype);
+  }
+  return input.dtype() == port.dtype ? std::move(input) : convert(input.view(), port.dtype);
+}
+
+std::vector<Guess> best(std::span<const float> logits, int count) {
+  std::vector<std::int64_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto middle = order.begin() + std::min<std::ptrdiff_t>(count, static_cast<std::ptrdiff_t>(order.size()));
+  std::partial_sort(order.begin(), middle, order.end(), [&](std::int64_t a, std::int64_t b) {
+    return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
+  });
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - largest);
+  std::vector<Guess> guesses;
+  for (auto at = order.begin(); at != middle; ++at) {
+    const float logit = logits[static_cast<std::size_t>(*at)];
+    guesses.push_back({*at, logit, static_cast<float>(std::exp(logit - largest) / sum)});
+  }
+  return guesses;
+}
+
+std::vector<std::string> class_names(const Model& model) {
+  std::error_code error;
+  if (model.kind() != ModelKind::kPlan || !std::filesystem::exists(model.path() + ".json", error)) return {};
+  return read_sidecar(model.path()).class_names;
+}
+
+std::string class_name(const std::vector<std::string>& names, std::int64_t index) {
+  const auto at = static_cast<std::size_t>(index);
+  return at < names.size() ? printable(names[at]) : "";
+}
+
+// One table for all images, and the same as JSON.
+Json show_best(const Tensor& output, int count, const std::vector<std::string>& names, const Context& context) {
+  const Tensor logits = convert(output.view(), DType::kFloat32);
+  const auto images = static_cast<std::size_t>(logits.shape()[0]);
+  const std::size_t classes = logits.floats().size() / images;
+  Json json = Json::array();
+  std::vector<std::vector<std::string>> rows = {{"image", "rank", "class", "probability", "logit", "name"}};
+  for (std::size_t image = 0; image < images; ++image) {
+    Json list = Json::array();
+    for (const Guess& guess : best(logits.floats().subspan(image * classes, classes), count)) {
+      const std::string name = class_name(names, guess.index);
+      list.push_back(
+          {{"class", guess.index}, {"name", name}, {"probability", guess.probability}, {"logit", guess.logit}});
+      rows.push_back({std::to_string(image), std::to_string(list.size()), std::to_string(guess.index),
+                      fmt::format("{:.4f}", guess.probability), fmt::format("{:.4f}", guess.logit), name});
+    }
+    json.push_back(std::move(list));
+  }
+  context.print(table(rows, "rrrrrl"));
+  return json;
+}
+
+void refuse_non_finite(const Tensor& output) {
+  const Tensor values = convert(output.view(), DType::kFloat32);
+  const auto floats = values.floats();
+  if (!std::all_of(floats.begin(), floats.end(), [](float v) { return std::isfinite(v); }))
+    throw Error(Stage::kRun, "output", "the network's answer holds NaN or infinity",
+                "Check the input's range; an fp16 engine may overflow where fp32 does not.");
+}
+
+int infer(const Options& options, const Context& context) {
+  const Tensor read = read_npy(options.input);
+  Model model(options.model, context);
+  const OpenedModel opened = open_model(model, options.open, {std::max<std::int64_t>(1, read.shape()[0])}, context);
+  const EngineInfo& info = opened.engine.info();
+  const Tensor input = fitted(read.clone(), info.inputs.at(0));
+  RunTimes times{};
+  const Tensor output = opened.engine.new_session().run(input.view(), &times);
+  refuse_non_finite(output);
+  if (!options.output.empty()) write_npy(options.output, output.view());
+  const std::string title = fmt::format("{} in {} on {}: {} -> {}\n", model.name(), opened.precision,
+                                        info.backend_display_name, to_string(input.shape()), to_string(output.shape()));
+  context.print((model.random() ? "RANDOM WEIGHTS (" + model.origin() + "): the answers mean nothing\n" : "") + title);
+  Json json = {{"model", options.model.model},     {"engine", info.backend},       {"precision", opened.precision},
+               {"random_weights", model.random()}, {"input_shape", input.shape()}, {"output_shape", output.shape()},
+               {"output", options.output}};
+  if (options.top || options.output.empty())
+    json["top"] = show_best(output, options.top.value_or(5), class_names(model), context);
+  context.emit(json);
+  return kGood;
+}
+
+}  // namespace
+
+void add_infer(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = cli.add_verb("infer", "Run a batch (.npy) through a plan, an ONNX file or a checkpoint",
+                                [options](const Context& context) { return infer(*options, context); });
+  add_model_options(verb, options->model, "plan, ONNX file, checkpoint, or the name of a network");
+  verb->add_option("-i,--input", options->input, "The batch: float .npy of N x 3 x 224 x 224 (or one image without N)")
+      ->type_name("FILE")
+      ->required();
+  verb->add_option("-o,--output", options->output, "Where the outputs go (.npy)")->type_name("FILE");
+  verb->add_option("--top", options->top, "Show the K best classes (default without --output: 5)")
+      ->type_name("K")
+      ->check(CLI::Range(1, 1000));
+  options->open.add_to(verb);
+}
+
+}  // namespace ferry::tool

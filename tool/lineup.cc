@@ -1,0 +1,175 @@
+#include "lineup.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "ferry/engine_file.h"
+#include "ferry/error.h"
+#include "progress.h"
+#include "signals.h"
+
+namespace ferry::tool {
+namespace {
+
+bool opens(const BackendInfo& info, const char* what) {
+  return std::find(info.opens.begin(), info.opens.end(), what) != info.opens.end();
+}
+
+bool runs(const BackendInfo& info, const std::string& precision) {
+  return std::find(info.precisions.begin(), info.precisions.end(), precision) != info.precisions.end();
+}
+
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  if (!file) throw Error(Stage::kOpen, path, "cannot read the ONNX file");
+  return std::move(bytes).str();
+}
+
+Engine build_and_open(const BackendInfo& info, Precision precision, Model& model,
+                      const std::vector<std::int64_t>& batches, bool force, const Context& context) {
+  BuildRequest request;
+  request.onnx_path = model.onnx(precision);
+  request.backend = info.name;
+  request.options.profiles = profiles_for(batches);
+  request.origin = model.origin();
+  request.force = force;
+  request.network = network_on_demand(model);
+  request.log = context.log();
+  Job job(context,
+          fmt::format("building {} {} (or taking it from the cache)", info.display_name, ferry::name_of(precision)));
+  request.progress = job.progress();
+  return open_engine(build_engine(request).plan_path, {}, context.log());
+}
+
+ComparisonRow failed_row(const BackendInfo& info, const std::string& precision, const std::string& failure) {
+  ComparisonRow row;
+  row.engine = info.display_name;
+  row.backend = info.name;
+  row.precision = precision;
+  row.device_kind = info.devices.empty() ? "" : info.devices.front().kind;
+  row.sdk_version = info.version;
+  row.failure = failure;
+  return row;
+}
+
+std::unique_ptr<EngineContestant> open_one(const BackendInfo& info, const std::string& precision, Model& model,
+                                           const std::vector<std::int64_t>& batches, bool force,
+                                           const Context& context) {
+  if (!info.usable) throw Error(Stage::kBackend, info.name, info.reason, info.remedy);
+  Engine engine = open_with(info, precision_named(precision), model, batches, force, context);
+  return std::make_unique<EngineContestant>(std::move(engine), precision);
+}
+
+void add_engine(Lineup& lineup, const BackendInfo& info, const std::string& precision, const Plan& plan,
+                const LineupOptions& options, Model& model, const Context& context) {
+  try {
+    auto contestant = open_one(info, precision, model, plan.batches, options.force, context);
+    const bool referee = precision == "fp32" && (info.reference || opens(info, "onnx"));
+    if (referee && (lineup.reference == nullptr || info.reference)) lineup.reference = contestant.get();
+    if (lineup.input_shape.empty()) lineup.input_shape = contestant->input_shape();
+    lineup.contestants.push_back(std::move(contestant));
+  } catch (const Error& error) {
+    if (error.stage() == Stage::kInterrupted || error.stage() == Stage::kUsage) throw;
+    lineup.failed.push_back(failed_row(info, precision, failure_text(error)));
+  }
+}
+
+void add_referee(Lineup& lineup, const Plan& plan, Model& model, const Context& context,
+                 std::vector<std::string>& notes) {
+  if (!plan.referee) return;
+  lineup.referee = open_one(*plan.referee, "fp32", model, plan.batches, false, context);
+  lineup.reference = lineup.referee.get();
+  notes.push_back(fmt::format("Outputs are compared with {} in fp32, which was not timed", plan.referee->display_name));
+}
+
+void add_peers(Lineup& lineup, const Plan& plan, Model& model, const Context& context,
+               std::vector<std::string>& notes) {
+  try {
+    Job job(context, "starting PyTorch in Python");
+    auto peers = std::make_shared<PythonPeers>(model.network(), model.path(), context.verbose);
+    for (const PeerMode& mode : peers->modes(plan.precisions))
+      lineup.contestants.push_back(std::make_unique<PeerContestant>(peers, mode));
+    notes.push_back(fmt::format("PyTorch in Python: {}, {}", peers->version(), peers->settings()));
+  } catch (const Error& error) {
+    if (error.stage() == Stage::kInterrupted) throw;
+    notes.push_back("PyTorch in Python was left out: " + failure_text(error) +
+                    (error.hint().empty() ? "" : ". Try: " + error.hint()));
+  }
+}
+
+// Dynamic sizes become those of ImageNet.
+Shape image_shape(Shape shape) {
+  shape.erase(shape.begin());
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    if (shape[i] < 0) shape[i] = i == 0 ? 3 : 224;
+  return shape;
+}
+
+bool has_module(const std::string& name) {
+  const auto path = backend_search_path();
+  return std::any_of(path.begin(), path.end(), [&](const std::string& folder) {
+    return std::filesystem::exists(folder + "/libferry_" + name + ".so");
+  });
+}
+
+}  // namespace
+
+std::vector<BackendInfo> known_engines(const std::vector<std::string>& names) {
+  std::vector<BackendInfo> known = Backend::list();
+  for (const std::string& name : names) {
+    if (std::any_of(known.begin(), known.end(), [&](const BackendInfo& info) { return info.name == name; })) continue;
+    if (!has_module(name)) {
+      std::vector<std::string> all;
+      for (const BackendInfo& info : known) all.push_back(info.name);
+      throw Error(Stage::kUsage, "", fmt::format("there is no engine '{}'", name),
+                  fmt::format("Engines: {}.", fmt::join(all, ", ")));
+    }
+    known.push_back(Backend::load(name).info());
+  }
+  return known;
+}
+
+Engine open_with(const BackendInfo& info, Precision precision, Model& model, const std::vector<std::int64_t>& batches,
+                 bool force, const Context& context) {
+  throw_if_interrupted();
+  OpenOptions open;
+  open.precision = ferry::name_of(precision);
+  if (info.builds) return build_and_open(info, precision, model, batches, force, context);
+  const Job job(context, fmt::format("opening {} {}", info.display_name, open.precision));
+  if (opens(info, "weights") && model.has_network())
+    return Backend::load(info.name).open_weights(model.network(), open, context.log());
+  return Backend::load(info.name).open_onnx(bytes_of(model.onnx(precision)), open, context.log());
+}
+
+std::function<const ResNet&()> network_on_demand(Model& model) {
+  if (!model.has_network()) return {};
+  return [&model]() -> const ResNet& { return model.network(); };
+}
+
+Lineup open_all(const Plan& plan, const LineupOptions& options, Model& model, const Context& context,
+                std::vector<std::string>& notes) {
+  Lineup lineup;
+  for (const BackendInfo& info : plan.engines)
+    for (const std::string& precision : plan.precisions) {
+      if (!runs(info, precision)) {
+        notes.push_back(fmt::format("{} has no {}", info.display_name, precision));
+        continue;
+      }
+      add_engine(lineup, info, precision, plan, options, model, context);
+    }
+  add_referee(lineup, plan, model, context, notes);
+  if (options.peers && model.has_network()) add_peers(lineup, plan, model, context, notes);
+  if (options.peers && !model.has_network())
+    notes.push_back("PyTorch in Python was left out: it needs a checkpoint, and this is an ONNX file");
+  if (!lineup.input_shape.empty()) lineup.input_shape = image_shape(lineup.input_shape);
+  return lineup;
+}
+
+}  // namespace ferry::tool

@@ -1,0 +1,24 @@
+// One match: contestants get the same inputs, are timed in turns, and their outputs are held against the reference's.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "contestant.h"
+#include "ferry/compare.h"
+#include "ferry/error.h"
+
+namespace ferry::tool {
+
+using Contestants = std::vector<std::unique_ptr<Contestant>>;
+
+/// Measures every contestant on `input` in one run of turns. A contestant that fails becomes a row with its failure and
+/// the others go on. `reference` may be one of them, or stand aside, or be null: then outputs are only checked to be
+/// finite. Throws Error(kInterrupted) on Ctrl-C.
+std::vector<ComparisonRow> play(const Contestants& contestants, Contestant* reference, const TensorView& input,
+                                const MeasureOptions& options, const Progress& progress);
+
+/// What a failure is called in a row: cause and subject in one line.
+std::string failure_text(const Error& error);
+
+}  // namespace ferry::tool

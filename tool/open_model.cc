@@ -1,0 +1,56 @@
+#include "open_model.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "ferry/engine_file.h"
+#include "ferry/error.h"
+#include "lineup.h"
+#include "progress.h"
+
+namespace ferry::tool {
+namespace {
+
+OpenedModel open_plan(const Model& model, const OpenFlags& flags, const Context& context) {
+  if (!flags.precision.empty())
+    throw Error(Stage::kUsage, "--precision", "a plan has one precision, that of its build");
+  const Sidecar sidecar = read_sidecar(model.path());
+  if (!flags.backend.empty() && flags.backend != sidecar.backend)
+    throw Error(Stage::kUsage, "--backend", fmt::format("{} was built by {}", model.path(), sidecar.backend));
+  const Job job(context, "opening " + model.path());
+  return {open_engine(model.path(), {}, context.log()), sidecar.precision};
+}
+
+const BackendInfo& chosen(const std::vector<BackendInfo>& engines, const std::string& precision) {
+  for (const BackendInfo& info : engines)  // in order of preference
+    if (std::find(info.precisions.begin(), info.precisions.end(), precision) != info.precisions.end()) return info;
+  throw Error(Stage::kBackend, precision, "no usable engine runs this precision",
+              "ferry doctor shows what each takes.");
+}
+
+}  // namespace
+
+void OpenFlags::add_to(CLI::App* verb) {
+  verb->add_option("--backend", backend, "The engine that runs it (default: the best one here)")->type_name("NAME");
+  verb->add_option("--precision", precision, "fp32 or fp16 (default: fp32, or what the ONNX file has)")
+      ->type_name("NAME");
+}
+
+OpenedModel open_model(Model& model, const OpenFlags& flags, const std::vector<std::int64_t>& batches,
+                       const Context& context) {
+  if (model.kind() == ModelKind::kPlan) return open_plan(model, flags, context);
+  Precision precision = Precision::kFp32;
+  if (!flags.precision.empty())
+    precision = precision_named(flags.precision);
+  else if (model.kind() == ModelKind::kOnnx)
+    precision = OnnxModel::load(model.path()).summary().precision;
+  LineupOptions wanted;
+  if (!flags.backend.empty()) wanted.backends = {flags.backend};
+  const Plan plan = plan_of(known_engines(wanted.backends), wanted, model.has_network());
+  const BackendInfo& info = chosen(plan.engines, ferry::name_of(precision));
+  if (!info.usable) throw Error(Stage::kBackend, info.name, info.reason, info.remedy);
+  return {open_with(info, precision, model, batches, false, context), ferry::name_of(precision)};
+}
+
+}  // namespace ferry::tool

@@ -1,0 +1,31 @@
+// Opening one model with one engine, for the verbs that run a single one.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "context.h"
+#include "ferry/backend.h"
+#include "model.h"
+
+namespace ferry::tool {
+
+struct OpenFlags {
+  std::string backend;    // empty: the best usable one
+  std::string precision;  // of a checkpoint; empty: fp32
+
+  void add_to(CLI::App* verb);
+};
+
+struct OpenedModel {
+  Engine engine;
+  std::string precision;
+};
+
+/// A plan is opened as it is. An ONNX file or a checkpoint is opened with the engine asked for, or with the best one
+/// that is usable here, through export and build in the cache; `batches` decides the profiles of what is built.
+OpenedModel open_model(Model& model, const OpenFlags& flags, const std::vector<std::int64_t>& batches,
+                       const Context& context);
+
+}  // namespace ferry::tool

@@ -1,0 +1,107 @@
+#include "progress.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+
+#include "console.h"
+#include "signals.h"
+#include "text.h"
+
+namespace ferry::tool {
+
+using Clock = std::chrono::steady_clock;
+
+struct Job::State {
+  std::mutex mutex;
+  std::string name, phase;
+  Clock::time_point started = Clock::now(), phase_started = started, shown{};
+  bool visible = false;
+
+  void show(const std::string& now_phase, std::int64_t done, std::int64_t total);
+};
+
+std::string bar(double share, int columns, bool unicode) {
+  const int filled = static_cast<int>(std::lround(std::clamp(share, 0.0, 1.0) * columns));
+  std::string text;
+  for (int i = 0; i < columns; ++i) {
+    if (unicode)
+      text += i < filled ? "━" : "┄";
+    else
+      text += i < filled - 1 ? '=' : i == filled - 1 ? '>' : ' ';
+  }
+  return unicode ? text : "[" + text + "]";
+}
+
+std::string eta(double seconds_so_far, double share) {
+  if (seconds_so_far < 0.5 || share < 0.02 || share >= 1) return "";
+  const auto rest = static_cast<long>(std::ceil(seconds_so_far * (1 - share) / share));
+  return rest < 100 ? fmt::format("eta {} s", rest) : fmt::format("eta {} min {:02} s", rest / 60, rest % 60);
+}
+
+namespace {
+
+std::string shortened(const std::string& text, std::size_t columns) {
+  if (display_width(text) <= columns) return text;
+  std::string cut = text.substr(0, columns > 3 ? columns - 3 : 0);
+  while (!cut.empty() && (static_cast<unsigned char>(cut.back()) & 0x80) != 0) cut.pop_back();
+  return cut + "...";
+}
+
+}  // namespace
+
+void Job::State::show(const std::string& now_phase, std::int64_t done, std::int64_t total) {
+  const std::lock_guard lock(mutex);
+  const auto now = Clock::now();
+  const bool changed = now_phase != phase;
+  if (changed) {
+    phase = now_phase;
+    phase_started = now;
+  }
+  if (!changed && now - shown < std::chrono::milliseconds(100)) return;
+  shown = now;
+  const Console& screen = console();
+  const auto columns = static_cast<std::size_t>(std::max(screen.columns() - 1, 20));
+  std::string line = name;
+  std::string tail;
+  if (total > 0) {
+    const double share = std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0);
+    const double spent = std::chrono::duration<double>(now - phase_started).count();
+    line += "  " + bar(share, 24, screen.unicode()) + fmt::format(" {:3.0f}%", share * 100);
+    tail = eta(spent, share);
+  } else {
+    tail = fmt::format("{:.0f} s", std::chrono::duration<double>(now - started).count());
+  }
+  if (!phase.empty() && phase != name) line += "  " + phase;
+  if (!tail.empty()) line += "  " + tail;
+  console().progress_line(shortened(line, columns));
+}
+
+Job::Job(const Context& context, std::string name) : state_(std::make_shared<State>()) {
+  state_->name = std::move(name);
+  if (context.quiet) return;
+  state_->visible = console().progress_on_terminal();
+  if (state_->visible)
+    console().progress_line(shortened(state_->name + " ...", static_cast<std::size_t>(console().columns() - 1)));
+  else
+    context.note(state_->name);
+}
+
+Job::~Job() {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->visible) console().progress_line("");
+  state_->visible = false;
+}
+
+Progress Job::progress() {
+  return [state = state_](const std::string& phase, std::int64_t done, std::int64_t total) {
+    if (state->visible) state->show(phase, done, total);
+    return !interrupted();
+  };
+}
+
+double Job::seconds() const { return std::chrono::duration<double>(Clock::now() - state_->started).count(); }
+
+}  // namespace ferry::tool
