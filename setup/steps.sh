@@ -16,6 +16,7 @@ plan_packages() {
       [[ -z $line || $line == \#* ]] || wanted+=("$line")
     done <"$list"
   done
+  [[ $dist == yes ]] && wanted+=(patchelf)
   local installed
   installed=" $(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' 2>/dev/null | sed -n 's/^ii *//p' | tr '\n' ' ')"
   for line in "${wanted[@]}"; do
