@@ -14,7 +14,7 @@ export FERRY_DEPS_DIR ?= $(CURDIR)/.deps
 configure = cmake --preset release -B $(BUILD) -DFERRY_DEPS_DIR="$(FERRY_DEPS_DIR)" --log-level=NOTICE
 sources = $(shell git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
-.PHONY: demo test bench dist format tidy clean setup setup-tests programs all
+.PHONY: demo test bench dist format tidy clean setup setup-dist setup-tests programs all
 
 demo: programs
 	@setup/demo $(BUILD)/bin/ferry "$(MODEL)"
@@ -25,7 +25,9 @@ test: all
 bench: all
 	@bench/run $(BUILD)
 
-dist: setup
+dist: setup-dist
+	@$(configure)
+	@cmake --build $(BUILD) --target ferry_programs ferry
 	@setup/dist $(BUILD)
 
 format:
@@ -39,6 +41,9 @@ clean:
 
 setup:
 	@setup/install
+
+setup-dist:
+	@setup/install --dist
 
 setup-tests:
 	@setup/install --tests

@@ -34,6 +34,8 @@ function(ferry_backend name)
   endif()
 endfunction()
 
+add_custom_target(ferry_unit_tests)
+
 # ferry_unit_tests(AREA): every *_test.cc of the current folder in one program `unit_AREA`, each test known to CTest.
 function(ferry_unit_tests area)
   file(GLOB sources CONFIGURE_DEPENDS "*_test.cc")
@@ -42,5 +44,6 @@ function(ferry_unit_tests area)
   target_include_directories(unit_${area} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
   target_compile_definitions(unit_${area} PRIVATE FERRY_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                   FERRY_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  add_dependencies(ferry_unit_tests unit_${area})
   gtest_discover_tests(unit_${area} PROPERTIES LABELS unit DISCOVERY_TIMEOUT 60)
 endfunction()

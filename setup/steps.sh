@@ -16,6 +16,7 @@ plan_packages() {
       [[ -z $line || $line == \#* ]] || wanted+=("$line")
     done <"$list"
   done
+  [[ $dist == yes ]] && wanted+=(patchelf)
   local installed
   installed=" $(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' 2>/dev/null | sed -n 's/^ii *//p' | tr '\n' ' ')"
   for line in "${wanted[@]}"; do
@@ -94,9 +95,18 @@ install_packages() {
     done
     fail "this distribution has no package $line; ferry is tested on Debian 12 and newer and Ubuntu 24.04"
   done
+  check_onnx
   say "apt-get install ${names[*]}"
   "${root[@]}" install --yes --no-install-recommends "${names[@]}" >"$deps/apt.log" 2>&1 ||
     { tail -n 20 "$deps/apt.log" >&2 && fail "apt-get install failed (above; all of it in $deps/apt.log)"; }
+}
+
+# Opset 17 came with ONNX 1.12; Ubuntu 22.04 has 1.7.
+check_onnx() {
+  local candidate
+  candidate=$(apt-cache policy libonnx-dev 2>/dev/null | sed -nE 's/^ +Candidate: ([0-9.]+).*/\1/p')
+  [[ -z $candidate || $(printf '%s\n' 1.12 "$candidate" | sort -V | head -n 1) == 1.12 ]] ||
+    fail "this distribution has ONNX $candidate and ferry needs 1.12 or newer: use Debian 12 or Ubuntu 24.04, or newer ones"
 }
 
 # A Python with pip that belongs to ferry: Debian's own may have none, and must not be touched.

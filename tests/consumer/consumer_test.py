@@ -1,0 +1,79 @@
+"""Installs ferry, compiles README's ten lines against the installed package with find_package, and runs them.
+
+    consumer_test.py SOURCE_DIR BUILD_DIR CXX_COMPILER
+"""
+
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+SKIPPED = 77  # SKIP_RETURN_CODE of the test
+SOURCE, BUILD, COMPILER = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+WORK = BUILD / "tests/consumer/work"
+
+
+def run(*command, ok=True, **options):
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
+    if (result.returncode == 0) != ok:
+        sys.exit(f"{' '.join(map(str, command))}: exit {result.returncode}\n{result.stdout}{result.stderr}")
+    return result
+
+
+def readme_example():
+    found = re.findall(r"<!-- compile -->\n```cpp\n(.*?)```", (SOURCE / "README.md").read_text(), re.DOTALL)
+    assert len(found) == 1, "README.md has one C++ example marked <!-- compile -->"
+    statements = [line for line in found[0].splitlines() if line.strip() and not line.startswith("#include")]
+    assert len(statements) <= 10, f"README promises ten lines; these are {len(statements)}"
+    return found[0]
+
+
+def write_npy(path, shape, values):
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (-(10 + len(header) + 1) % 64) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() +
+                     struct.pack(f"<{len(values)}f", *values))
+
+
+def read_npy(path):
+    data = path.read_bytes()
+    size, = struct.unpack_from("<H", data, 8)
+    assert b"'<f4'" in data[10:10 + size], data[:10 + size]
+    body = data[10 + size:]
+    return struct.unpack(f"<{len(body) // 4}f", body)
+
+
+def main():
+    shutil.rmtree(WORK, ignore_errors=True)
+    prefix, project = WORK / "prefix", WORK / "project"
+    run("cmake", "--install", BUILD, "--prefix", prefix)
+    shutil.copytree(SOURCE / "tests/consumer/project", project)
+    (project / "main.cc").write_text(readme_example())
+    run("cmake", "-S", project, "-B", WORK / "build", f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_CXX_COMPILER={COMPILER}",
+        "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
+    run("cmake", "--build", WORK / "build")
+    classify, ferry = WORK / "build/classify", prefix / "bin/ferry"
+
+    env = {k: v for k, v in os.environ.items() if not k.startswith("FERRY_")} | {"XDG_CACHE_HOME": str(WORK / "cache")}
+    model, image, scores = WORK / "net.onnx", WORK / "image.npy", WORK / "scores.npy"
+    run(ferry, "export", SOURCE / "tests/data/checkpoints/narrow.pth", "-o", model, env=env)
+    generator = random.Random(7)
+    write_npy(image, (1, 3, 224, 224), [generator.gauss(0, 1) for _ in range(3 * 224 * 224)])
+
+    missing = run(classify, WORK / "absent.onnx", image, ok=False, env=env)
+    assert "absent.onnx" in missing.stderr, missing.stderr
+    if not list((prefix / "lib/ferry").glob("libferry_openvino.so")):
+        print("skipped: no CPU engine was built here, so the example compiled but could not run (setup/install)")
+        sys.exit(SKIPPED)
+    run(ferry, "infer", model, "-i", image, "-o", scores, env=env)
+    best = max(enumerate(read_npy(scores)), key=lambda pair: pair[1])[0]
+    answer = run(classify, model, image, env=env).stdout
+    assert answer == f"class {best}\n", f"README's example says {answer!r}, ferry infer says class {best}"
+    print(f"ok: {answer.strip()}")
+
+
+main()
