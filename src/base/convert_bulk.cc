@@ -5,6 +5,7 @@
 #include "ferry/tensor.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #define FERRY_F16C 1
 #endif
@@ -14,7 +15,10 @@ namespace {
 
 #ifdef FERRY_F16C
 bool have_f16c() noexcept {
-  static const bool have = __builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c");
+  static const bool have = [] {
+    unsigned int a = 0, b = 0, c = 0, d = 0;  // clang 14 does not know F16C by name
+    return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+  }();
   return have;
 }
 

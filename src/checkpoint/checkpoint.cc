@@ -1,6 +1,7 @@
 #include "ferry/checkpoint.h"
 
 #include <cstring>
+#include <limits>
 #include <new>
 #include <stdexcept>
 #include <unordered_map>
@@ -106,6 +107,18 @@ const std::string& Checkpoint::path() const noexcept { return impl_->path; }
 const std::vector<CheckpointTensor>& Checkpoint::tensors() const noexcept { return impl_->contents.tensors; }
 const std::vector<std::string>& Checkpoint::notes() const noexcept { return impl_->contents.notes; }
 std::size_t Checkpoint::file_bytes() const noexcept { return impl_->file.bytes().size(); }
+
+std::size_t Checkpoint::verify() const {
+  if (format() != CheckpointFormat::kTorchZip) return 0;
+  const ZipArchive zip(impl_->file.bytes(), Refusal(path()), std::numeric_limits<std::size_t>::max());
+  for (const ZipEntry& entry : zip.entries()) {
+    if (entry.method != 0) continue;  // checked when it was decompressed, or not used
+    const std::string_view content = zip.stored(entry);
+    zip.check_crc(entry, content);
+    impl_->file.forget(content.data(), content.size());
+  }
+  return zip.entries().size();
+}
 
 const CheckpointTensor* Checkpoint::find(std::string_view name) const noexcept {
   const auto found = impl_->by_name.find(name);

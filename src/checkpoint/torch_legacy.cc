@@ -10,8 +10,10 @@
 namespace ferry {
 namespace {
 
-// A pickle (protocol 2) of 0x1950a86a20f9469cfc6c: PROTO 2, LONG1 of ten bytes, STOP.
-constexpr std::string_view kMagic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
+// The end of the first pickle, of 0x1950a86a20f9469cfc6c: LONG1 of ten bytes, STOP. Before it: the protocol, and from
+// protocol 4 on a frame.
+constexpr std::string_view kMagic("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 13);
+constexpr std::size_t kLongestStart = 11;
 constexpr std::int64_t kProtocolVersion = 1001;
 
 // Runs one small pickle and steps over it.
@@ -27,6 +29,12 @@ void check_system(const Value& info, const Refusal& refuse) {
   for (std::size_t i = 0; i + 1 < info.items.size(); i += 2)
     if (info.kind == Kind::kDict && info.items[i]->is_text("little_endian") && info.items[i + 1]->number != 1)
       refuse("the tensors are not little-endian", "Load and save the file with PyTorch on an x86 or ARM machine.");
+}
+
+// Where the second pickle begins; 0 if the file is not of this format.
+std::size_t after_magic(std::string_view file) noexcept {
+  const std::size_t at = file.substr(0, kLongestStart + kMagic.size()).find(kMagic);
+  return file.starts_with('\x80') && at != std::string_view::npos ? at + kMagic.size() : 0;
 }
 
 using Storages = std::unordered_map<std::string_view, std::string_view>;  // bytes by key
@@ -63,10 +71,10 @@ Storages read_storages(std::string_view rest, const Value& keys, const TorchObje
 
 }  // namespace
 
-bool looks_like_torch_legacy(std::string_view file) noexcept { return file.substr(0, kMagic.size()) == kMagic; }
+bool looks_like_torch_legacy(std::string_view file) noexcept { return after_magic(file) != 0; }
 
 Contents read_torch_legacy(std::string_view file, const Refusal& refuse, const CheckpointLimits& limits) {
-  std::string_view rest = file.substr(kMagic.size());
+  std::string_view rest = file.substr(after_magic(file));
   read_pickle(rest, refuse, [&](const Value& version) {
     if (version.kind != Kind::kInt || version.number != kProtocolVersion)
       refuse("the legacy format's version is not " + std::to_string(kProtocolVersion));

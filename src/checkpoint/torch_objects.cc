@@ -37,6 +37,7 @@ enum class Role : std::int64_t {
   kRebuildTensorV3,    // the same with the element type as the seventh argument
   kRebuildParameter,   // (tensor, ...)
   kRebuildFromType,    // (function, type, arguments, state)
+  kVariable,           // (tensor,): parameters and variables before PyTorch 0.4; anything else is opaque
   kDictionary,         // ([pairs])
   kTuple,              // (tuple,): torch.Size
   kOpaque,             // anything; what it makes is ignored
@@ -54,13 +55,14 @@ constexpr std::array kGlobals = {
     GlobalName{"torch._utils", "_rebuild_parameter", Role::kRebuildParameter},
     GlobalName{"torch._utils", "_rebuild_parameter_with_state", Role::kRebuildParameter},
     GlobalName{"torch._tensor", "_rebuild_from_type_v2", Role::kRebuildFromType},
+    GlobalName{"torch.nn.parameter", "Parameter", Role::kVariable},
+    GlobalName{"torch.autograd.variable", "Variable", Role::kVariable},
     GlobalName{"collections", "OrderedDict", Role::kDictionary},
     GlobalName{"collections", "defaultdict", Role::kDictionary},
     GlobalName{"torch", "Size", Role::kTuple},
     // What training scripts put beside the weights; harmless because nothing is made of it.
     GlobalName{"torch", "device", Role::kOpaque},
     GlobalName{"torch", "Tensor", Role::kOpaque},
-    GlobalName{"torch.nn.parameter", "Parameter", Role::kOpaque},
     GlobalName{"argparse", "Namespace", Role::kOpaque},
     GlobalName{"collections", "Counter", Role::kOpaque},
     GlobalName{"numpy", "dtype", Role::kOpaque},
@@ -130,6 +132,9 @@ Value TorchObjects::call(const Value& function, const Value& arguments) {
       return rebuild_parameter(arguments);
     case Role::kRebuildFromType:
       return rebuild_typed(arguments);
+    case Role::kVariable:
+      if (!arguments.items.empty() && arguments.items[0]->kind == Kind::kTensor) return *arguments.items[0];
+      return {Kind::kOpaque, 0, function.text, {}};
     case Role::kDictionary:
       return dictionary(arguments);
     case Role::kTuple:

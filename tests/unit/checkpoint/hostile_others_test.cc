@@ -40,6 +40,26 @@ TEST(Legacy, ReadsStoragesAndWindowsOfThem) {
   EXPECT_EQ(checkpoint.find("window")->data, checkpoint.find("whole")->data + (2 + 1) * 4);
 }
 
+TEST(Legacy, ReadsWhatPyTorchBefore04Wrote) {
+  // Parameters are made by calling their class, tensors by _rebuild_tensor, text is Python 2's, the dictionary is
+  // pairs.
+  Pickle pickle;
+  pickle.global("collections", "OrderedDict").op("](](").op(std::string("U\x01") + "w");
+  pickle.global("torch.nn.parameter", "Parameter").global("torch._utils", "_rebuild_tensor").op("(");
+  pickle.storage("FloatStorage", "0", 6).number(0).numbers({2, 3}).numbers({3, 1}).op("tR\x85R(\x88\x89}tb");
+  pickle.op("ee\x85R");
+  const Checkpoint checkpoint =
+      Checkpoint::from_bytes(torch_legacy(pickle.done(), key_list({"0"}), le(6, 8) + kSix), "x");
+  ASSERT_NE(checkpoint.find("w"), nullptr);
+  EXPECT_EQ(checkpoint.find("w")->shape, (Shape{2, 3}));
+}
+
+TEST(Legacy, ReadsFilesOfPickleProtocol4) {
+  std::string file = torch_legacy(one_tensor(), key_list({"0"}), le(6, 8) + kSix);
+  file.replace(0, 2, std::string("\x80\x04\x95") + le(13, 8));
+  EXPECT_EQ(Checkpoint::from_bytes(file, "x").format(), CheckpointFormat::kTorchLegacy);
+}
+
 TEST(Legacy, EveryTruncationIsAnError) {
   const std::string file = torch_legacy(one_tensor(), key_list({"0"}), le(6, 8) + kSix);
   ASSERT_NO_THROW(Checkpoint::from_bytes(file, "x"));

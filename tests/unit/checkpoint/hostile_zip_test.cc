@@ -123,6 +123,14 @@ TEST(HostileZip, DamagedPicklesAndCompressedStoragesAreFoundByTheirChecksum) {
   EXPECT_THAT(cause_of(file), HasSubstr("a/data.pkl: the checksum does not match"));
 }
 
+TEST(HostileZip, DamagedTensorsAreFoundByVerify) {
+  std::string file = torch_zip(one_tensor(), {{"0", kSix}});
+  EXPECT_EQ(Checkpoint::from_bytes(file, "x.pth").verify(), 2u);
+  file[file.find(kSix) + 7] = '\2';
+  const Checkpoint checkpoint = Checkpoint::from_bytes(file, "x.pth");  // not read on open: that is what makes it quick
+  EXPECT_THAT(error_of([&] { checkpoint.verify(); }).subject(), HasSubstr("a/data/0"));
+}
+
 TEST(HostileZip, EncryptedSplitAndForeignMethodsAreRefused) {
   std::string file = torch_zip(one_tensor(), {{"0", kSix}});
   const std::size_t directory = file.find("PK\x01\x02");
