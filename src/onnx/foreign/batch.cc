@@ -42,7 +42,7 @@ NodeProto* first_to_lose_batch(onnx::GraphProto& graph, const Types& types) {
   for (NodeProto& node : *graph.mutable_node()) {
     bool reads = false;
     for (const std::string& input : node.input()) reads |= leading(types, input) == kProbe;
-    if (!reads || !is_float(types, node.output(0))) continue;
+    if (!reads || node.output().empty() || !is_float(types, node.output(0))) continue;
     const std::int64_t made = leading(types, node.output(0));
     if (made != kProbe && made != -1) return &node;
   }

@@ -23,6 +23,8 @@ namespace {
 using onnx::AttributeProto;
 using onnx::NodeProto;
 
+constexpr int kNewestKnown = 26;
+
 /// Operators whose later or earlier definitions differ from opset 17's in the element types that they allow only.
 const std::set<std::string>& only_types_changed() {
   static const std::set<std::string> ops{"Abs",
@@ -266,8 +268,12 @@ void set_opset(onnx::ModelProto& model, int version) {
 }  // namespace
 
 void convert_opset(onnx::ModelProto& model, Changes& changes) {
-  const auto opset = static_cast<int>(opset_of(model));
+  const auto opset = static_cast<int>(std::min<std::int64_t>(opset_of(model), kNewestKnown + 1));
   if (opset == kOnnxOpset) return set_opset(model, opset);
+  if (opset > kNewestKnown)
+    throw Error(Stage::kOnnx, model.graph().name(),
+                fmt::format("opset {} is newer than the newest that ferry knows, {}", opset_of(model), kNewestKnown),
+                fmt::format("Export the model with opset_version={}.", kOnnxOpset));
   if (opset < 11)
     throw Error(Stage::kOnnx, model.graph().name(), fmt::format("opset {} is from before 2019", opset),
                 "Export the model with opset 11 or newer, best 17.");
