@@ -83,14 +83,18 @@ void run_checker(const onnx::ModelProto& model, const std::string& name) {
 
 }  // namespace
 
-void check_model(const onnx::ModelProto& model, const std::string& name) {
+void check_nodes(const onnx::ModelProto& model, const std::string& name) {
   check_weights(model, name);
   check_order(model);
   const std::int64_t opset = opset_of(model);
   if (opset < 1) throw Error(Stage::kOnnx, name, "the model does not say which ONNX operator set it uses");
-  if (opset > kOnnxOpset) return;  // newer than the checker at hand: prepare_foreign brings it down, then checks
-  run_checker(model, name);
-  infer_types(model, name);
+  // What is newer than the checker at hand must wait until prepare_foreign has brought it down.
+  if (opset <= kOnnxOpset) run_checker(model, name);
+}
+
+void check_model(const onnx::ModelProto& model, const std::string& name) {
+  check_nodes(model, name);
+  if (opset_of(model) <= kOnnxOpset) infer_types(model, name);
 }
 
 }  // namespace ferry

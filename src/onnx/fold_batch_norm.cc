@@ -39,7 +39,8 @@ bool can_fold(const GraphIndex& index, const NodeProto& norm, const NodeProto* c
   for (int i = 1; i < norm.output_size(); ++i)  // running statistics, before opset 14
     if (!norm.output(i).empty()) return false;
   const TensorProto* weight = index.weight(conv->input(1));
-  if (weight == nullptr || !is_floating(weight->data_type()) || weight->dims_size() < 1) return false;
+  if (weight == nullptr || !is_floating(weight->data_type()) || weight->dims_size() < 1 || weight->dims(0) < 1)
+    return false;
   for (int i = 1; i < 5; ++i)
     if (!is_vector(index.weight(norm.input(i)), weight->dims(0))) return false;
   const bool has_bias = conv->input_size() > 2 && !conv->input(2).empty();

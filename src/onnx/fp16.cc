@@ -4,9 +4,10 @@
 
 #include <array>
 #include <cmath>
-#include <cstring>
 
+#include "base/convert_bulk.h"
 #include "ferry/error.h"
+#include "onnx/foreign/steps.h"
 #include "onnx/graph_index.h"
 #include "onnx/graph_writer.h"
 #include "onnx/infer_types.h"
@@ -62,13 +63,10 @@ Fit fit_in_half(const TensorProto& weight) {
 }
 
 void to_half(TensorProto& weight) {
-  std::string halves;
-  const std::span<const float> values = floats_of(std::as_const(weight));
-  halves.resize(values.size() * 2);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint16_t half = float_to_half(values[i]);
-    std::memcpy(halves.data() + 2 * i, &half, 2);
-  }
+  const std::string& floats = weight.raw_data();
+  std::string halves(floats.size() / 2, '\0');
+  floats_to_halves(reinterpret_cast<const std::byte*>(floats.data()), reinterpret_cast<std::byte*>(halves.data()),
+                   halves.size() / 2);
   weight.mutable_raw_data()->swap(halves);
   weight.set_data_type(TensorProto::FLOAT16);
 }
@@ -217,6 +215,14 @@ class Converter {
 
 }  // namespace
 
-int convert_to_fp16(OnnxModel& model, bool keep_io) { return Converter(model.impl()).run(keep_io); }
+int convert_to_fp16(OnnxModel& model, bool keep_io) {
+  OnnxModel::Impl& impl = model.impl();
+  if (opset_of(impl.proto) > kOnnxOpset)
+    throw Error(Stage::kOnnx, impl.name, fmt::format("opset {} cannot be rewritten yet", opset_of(impl.proto)),
+                "Bring the model to opset 17 first (prepare_foreign).");
+  Changes ignored;
+  fold_constants(*impl.proto.mutable_graph(), ignored);  // a Constant's value becomes a weight, converted like any other
+  return Converter(impl).run(keep_io);
+}
 
 }  // namespace ferry

@@ -139,4 +139,22 @@ void erase_unused(GraphProto& graph) {
   });
 }
 
+void erase_dead_nodes(GraphProto& graph) {
+  std::unordered_set<std::string> wanted;
+  std::unordered_set<const NodeProto*> dead;
+  for (const auto& output : graph.output()) wanted.insert(output.name());
+  for (int i = graph.node_size() - 1; i >= 0; --i) {  // nodes come in the order of execution
+    const NodeProto& node = graph.node(i);
+    const bool alive = std::any_of(node.output().begin(), node.output().end(),
+                                   [&](const std::string& output) { return wanted.contains(output); });
+    if (alive) {
+      wanted.insert(node.input().begin(), node.input().end());
+    } else {
+      dead.insert(&node);
+    }
+  }
+  erase_nodes(graph, dead);
+  erase_unused(graph);
+}
+
 }  // namespace ferry

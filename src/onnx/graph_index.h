@@ -50,5 +50,7 @@ void replace_uses(const GraphIndex& index, const std::string& from, const std::s
 void erase_nodes(onnx::GraphProto& graph, const std::unordered_set<const onnx::NodeProto*>& nodes);
 /// Erases weights and value descriptions that nothing uses any more.
 void erase_unused(onnx::GraphProto& graph);
+/// Erases nodes that contribute to no output of the graph, then does erase_unused.
+void erase_dead_nodes(onnx::GraphProto& graph);
 
 }  // namespace ferry

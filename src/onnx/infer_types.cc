@@ -45,11 +45,12 @@ std::string node_in(const std::string& message, const std::string& fallback) {
 
 }  // namespace
 
-onnx::ModelProto infer_types(const onnx::ModelProto& model, const std::string& name) {
+onnx::ModelProto infer_types(const onnx::ModelProto& model, const std::string& name, bool strict) {
   onnx::ModelProto inferred = without_large_weights(model);
   try {
-    const onnx::ShapeInferenceOptions strict(/*check_type=*/true, /*strict_mode=*/1, /*data_prop=*/true);
-    onnx::shape_inference::InferShapes(inferred, onnx::OpSchemaRegistry::Instance(), strict);
+    const onnx::ShapeInferenceOptions options(/*check_type=*/strict, /*strict_mode=*/strict ? 1 : 0,
+                                              /*data_prop=*/true);
+    onnx::shape_inference::InferShapes(inferred, onnx::OpSchemaRegistry::Instance(), options);
   } catch (const std::exception& e) {
     throw Error(Stage::kOnnx, node_in(e.what(), name), std::string("types or shapes contradict: ") + e.what());
   }

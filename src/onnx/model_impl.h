@@ -22,6 +22,8 @@ std::int64_t opset_of(const onnx::ModelProto& model);
 
 /// Checks as OnnxModel::check does.
 void check_model(const onnx::ModelProto& model, const std::string& name);
+/// The part of it that looks at nodes and weights one by one: afterwards types and shapes can be inferred.
+void check_nodes(const onnx::ModelProto& model, const std::string& name);
 
 /// Brings a freshly parsed model into the form that the rest of ferry works on: weights out of external files (beside
 /// `folder`; empty: none may be read), element data in `raw_data`, old-style weights no longer listed as inputs.
