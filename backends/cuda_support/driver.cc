@@ -57,7 +57,7 @@ const Loaded& loaded_once() {
 
 std::string load_driver(const std::string& path, Driver& driver) {
   const SharedLibrary library = SharedLibrary::open(path);
-  if (!library.is_open()) return "no NVIDIA driver: " + library.error();
+  if (!library.is_open()) return "no NVIDIA driver (" + library.error() + ")";
 #define FERRY_FIND(name)                                                        \
   driver.name = reinterpret_cast<decltype(driver.name)>(library.symbol(#name)); \
   if (driver.name == nullptr) return "the NVIDIA driver is too old: " + path + " lacks " #name " (CUDA 11.4 has it)";

@@ -1,5 +1,7 @@
 #include "nvinfer/library.h"
 
+#include <filesystem>
+
 #include "cuda_support/shared_library.h"
 #include "nvinfer/logger.h"
 #include "nvinfer/plan_header.h"
@@ -24,6 +26,29 @@ Found open_first(const std::vector<std::string>& folders, const char* name) {
     if (!absent) found.tried += (found.tried.empty() ? "" : "; ") + found.library.error();
   }
   return found;
+}
+
+// The same library with another major version in its name, so that "not found" can say what is there instead.
+std::string other_version(const std::vector<std::string>& folders) {
+  const std::string name = sdk::kLibrary;
+  const std::string stem = name.substr(0, name.rfind('.') + 1);
+  for (const std::string& folder : folders) {
+    for (int major = 1; major <= 20; ++major) {
+      const std::string path = folder + "/" + stem + std::to_string(major);
+      std::error_code ignored;
+      if (!folder.empty() && path != folder + "/" + name && std::filesystem::exists(path, ignored)) return path;
+    }
+  }
+  return {};
+}
+
+std::string not_found(const Found& runtime, const std::vector<std::string>& folders) {
+  std::string reason = std::string(sdk::kLibrary) + " was not found";
+  if (!runtime.tried.empty()) return reason + " in working order: " + runtime.tried;
+  if (const std::string other = other_version(folders); !other.empty()) {
+    reason += "; there is " + other + ", but this module was compiled for version " + sdk::kHeaderVersion;
+  }
+  return reason;
 }
 
 // getInferLibVersion() exists in every version; the parts since TensorRT 10 (10.6) and RTX 1.0.
@@ -55,8 +80,7 @@ Library load() {
   const auto folders = sdk_folders(place, SharedLibrary::path_of(&anchor));
   const Found runtime = open_first(folders, sdk::kLibrary);
   if (!runtime.library.is_open()) {
-    refuse(result, std::string(sdk::kLibrary) + " was not found" +
-                       (runtime.tried.empty() ? std::string() : " in working order: " + runtime.tried));
+    refuse(result, not_found(runtime, folders));
     return result;
   }
   result.create_builder = runtime.library.symbol("createInferBuilder_INTERNAL");

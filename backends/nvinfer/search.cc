@@ -70,9 +70,8 @@ std::vector<std::string> sdk_folders(const SdkPlace& place, const std::string& m
   std::vector<std::string> folders;
   const fs::path named = variable(place.variable);
   if (!named.empty()) {
-    for (const char* below : {"lib", "lib64", "targets/x86_64-linux-gnu/lib", "."}) {
-      add_if_folder(folders, (named / below).lexically_normal());
-    }
+    for (const char* below : {"lib", "lib64", "targets/x86_64-linux-gnu/lib"}) add_if_folder(folders, named / below);
+    add_if_folder(folders, named);
     return folders;
   }
   add_if_folder(folders, place.deps_folder);

@@ -27,7 +27,7 @@ Verdict judge(const Library& found, const cuda::DeviceList& list) {
   if (!found.usable()) return {false, false, found.reason, found.remedy};
   if (list.devices.empty()) {
     const std::string building = sdk::kRtx ? "; engines can be built for another machine (--target)" : "";
-    return {false, sdk::kRtx, "no NVIDIA GPU: " + list.reason + building, list.remedy};
+    return {false, sdk::kRtx, list.reason + building, list.remedy};
   }
   if (std::any_of(list.devices.begin(), list.devices.end(), runs_on)) return {true, true, "", ""};
   const cuda::DeviceInfo& first = list.devices.front();

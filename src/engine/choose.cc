@@ -14,14 +14,14 @@ bool contains(const std::vector<std::string>& list, const std::string& value) {
 }
 
 bool needs_target(const BackendInfo& info, const BuildOptions& options) {
-  return info.kind == "gpu" && options.target.empty() && !device_of(info, options.device);
+  return info.kind == "gpu" && options.target.empty() && !(info.usable && device_of(info, options.device));
 }
 
 // Why `info` cannot build; empty if it can.
 std::string obstacle(const BackendInfo& info, const std::string& precision, const BuildOptions& options) {
   if (!info.can_build) return info.reason.empty() ? "it cannot build on this machine" : info.reason;
   if (!precision.empty() && !contains(info.precisions, precision)) return "it has no " + precision;
-  if (needs_target(info, options)) return "there is no GPU here, and no --target names one";
+  if (needs_target(info, options)) return "there is no GPU here that it runs on, and no --target names one";
   return {};
 }
 

@@ -49,9 +49,9 @@ class Gpu : public ::testing::Test {
     return network;
   }
 
-  /// Relative error that a precision may have on this network.
+  /// Relative error that a precision may have on this network. FP32 leaves no room for TF32 (about 3e-4).
   static double tolerance(const std::string& precision) {
-    return precision == "fp32" ? 1e-5 : precision == "fp16" ? 5e-3 : 0.1;
+    return precision == "fp32" ? 5e-5 : precision == "fp16" ? 5e-3 : 0.1;
   }
 
  private:

@@ -11,7 +11,7 @@ using ::testing::HasSubstr;
 
 TEST(Driver, AMissingLibraryIsTheReason) {
   Driver driver;
-  EXPECT_THAT(load_driver("/nonexistent/libcuda.so.1", driver), HasSubstr("no NVIDIA driver: /nonexistent/libcuda"));
+  EXPECT_THAT(load_driver("/nonexistent/libcuda.so.1", driver), HasSubstr("no NVIDIA driver (/nonexistent/libcuda"));
 }
 
 TEST(Driver, AnOldLibraryIsNamedWithTheFunctionItLacks) {
