@@ -91,8 +91,9 @@ typedef struct ferry_open_args {
   /* {"block":"basic"|"bottleneck","depths":[4],"planes":[4],"widths":[4],"groups":1,"stem_channels":64,"input_channels":3,
    *  "num_classes":1000} */
   const char* architecture_json;
-  /* {"device":0,"precision":"fp32","threads":0,"graphs":true,"layer_info":false,...}; unknown keys are an error naming
-   * the key */
+  /* {"device":0,"precision":"fp32","threads":0,"graphs":true,"layer_info":false} to every module, and to some, where
+   * they say something: "prefer_cpu":true (modules of kind "gpu+cpu"), "capture":true (eager modules: replay a CUDA
+   * graph), "height":224,"width":224 (with weights). Unknown keys are an error naming the key */
   const char* options_json;
   ferry_log log; /* valid until `close`: a session may still have a warning (a CUDA graph that was refused) */
 } ferry_open_args;
@@ -171,7 +172,7 @@ typedef struct ferry_backend_api {
   void (*close_session)(ferry_session* session);
   void (*close)(ferry_engine* engine);
 
-  ferry_status (*telemetry)(ferry_engine* engine, ferry_telemetry* now); /* optional (NULL) */
+  ferry_status (*telemetry)(ferry_engine* engine, ferry_telemetry* now); /* optional (NULL, or FERRY_UNSUPPORTED) */
 
   void (*last_error)(ferry_failure* failure);
 } ferry_backend_api;

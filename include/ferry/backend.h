@@ -77,6 +77,8 @@ struct OpenOptions {
   int threads = 0;                 // CPU threads; 0: all physical cores
   bool graphs = true;              // CUDA graphs, where there are any
   bool prefer_cpu = false;         // for modules that run on both
+  bool capture = false;            // for modules that run eagerly: record the calls once, then replay them as one graph
+  int height = 224, width = 224;   // for modules that open weights: these do not tell the size of a picture
 };
 
 /// Milliseconds of one run; NaN where the engine cannot tell. See backend_abi.h for what each contains.

@@ -11,12 +11,18 @@ namespace {
 
 using BackendImpl = std::shared_ptr<const Backend::Impl>;
 
-std::string open_options_json(const OpenOptions& options) {
-  const nlohmann::json json{{"device", options.device},
-                            {"precision", options.precision},
-                            {"threads", options.threads},
-                            {"graphs", options.graphs},
-                            {"prefer_cpu", options.prefer_cpu}};
+/// What every module knows, then what only some know, where it says something.
+std::string open_options_json(const OpenOptions& options, bool weights) {
+  nlohmann::json json{{"device", options.device},
+                      {"precision", options.precision},
+                      {"threads", options.threads},
+                      {"graphs", options.graphs}};
+  if (options.prefer_cpu) json["prefer_cpu"] = true;
+  if (options.capture) json["capture"] = true;
+  if (weights) {
+    json["height"] = options.height;
+    json["width"] = options.width;
+  }
   return json.dump();
 }
 
@@ -58,7 +64,7 @@ Engine open_with(const BackendImpl& backend, ferry_open_args args, const OpenOpt
     throw Error(Stage::kOpen, backend->info.display_name, backend->info.reason, backend->info.remedy);
   auto engine = std::make_shared<Engine::Impl>(backend);
   engine->callbacks = std::make_unique<Callbacks>(Progress{}, log);
-  const std::string json = open_options_json(options);
+  const std::string json = open_options_json(options, args.weights != nullptr);
   args.struct_size = sizeof args;
   args.options_json = json.c_str();
   args.log = engine->callbacks->log();

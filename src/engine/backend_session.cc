@@ -65,7 +65,9 @@ const EngineInfo& Engine::info() const noexcept { return impl_->info; }
 std::optional<Telemetry> Engine::telemetry() const {
   if (impl_->api().telemetry == nullptr) return std::nullopt;
   ferry_telemetry now{kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, 0};
-  impl_->check(impl_->api().telemetry(impl_->handle, &now), Stage::kMeasure);
+  const ferry_status status = impl_->api().telemetry(impl_->handle, &now);
+  if (status == FERRY_UNSUPPORTED) return std::nullopt;  // an engine on the CPU of a module that also has GPU engines
+  impl_->check(status, Stage::kMeasure);
   return Telemetry{now.sm_clock_mhz,      now.memory_clock_mhz,   now.temperature_c,   now.power_w,
                    now.memory_used_bytes, now.memory_total_bytes, now.throttle_reasons};
 }

@@ -12,6 +12,7 @@ void open(Subject& subject, const std::string& precision) {
   const BackendInfo& info = backend.info();
   OpenOptions options;
   options.precision = precision;
+  options.height = options.width = 64;
   if (info.builds) {
     BuildOptions build;
     build.profiles = {{1, 4, kMaxBatch}};
@@ -51,6 +52,7 @@ Subject make(const std::string& name, const std::string& precision) {
 std::optional<Referee> make_referee() {
   OpenOptions options;
   options.prefer_cpu = true;
+  options.height = options.width = 64;
   for (const BackendInfo& info : Backend::list())
     if (info.usable && info.reference)
       return Referee{info.display_name, Backend::load(info.name).open_weights(network(), options)};
