@@ -212,7 +212,7 @@ int doctor(const Context& context) {
 }  // namespace
 
 void add_doctor(Cli& cli) {
-  cli.add_verb("doctor", "Say what this machine has, what is missing, and the command that repairs it", doctor);
+  cli.add_verb("doctor", "Say what this machine has, what is missing, and how to get it", doctor);
 }
 
 }  // namespace ferry::tool

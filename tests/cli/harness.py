@@ -96,7 +96,7 @@ class CliTest(unittest.TestCase):
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("FERRY_FAKE")}
         self.environment.update(HOME=str(self.folder / "home"), XDG_CACHE_HOME=str(self.folder / "cache"),
                                 TMPDIR=str(self.folder / "tmp"), LC_ALL="C.UTF-8", TERM="xterm",
-                                FERRY_WEIGHTS_URL="file:///nowhere/")
+                                FERRY_WEIGHTS_URL="http://127.0.0.1:9/")
         for name in ("home", "tmp"):
             (self.folder / name).mkdir()
 
@@ -110,7 +110,7 @@ class CliTest(unittest.TestCase):
             self.assertNotRegex(text, ESCAPE, "escape codes without a terminal")
         return result
 
-    def fails(self, *arguments, code=1, says="", env=None):
+    def fails(self, *arguments, code=1, says=".", env=None):
         """Runs a command that must fail with one message and without a result."""
         result = self.ferry(*arguments, code=code, env=env)
         messages = [line for line in result.err.splitlines() if line.startswith("ferry: ")]
