@@ -175,6 +175,7 @@ class Peers:
                                               f"{torch.get_num_threads()} threads"),
             "modes": [{"mode": mode, "display_name": name, "precision": precision}
                       for mode, name, precision, needs_gpu in MODES if gpu or not needs_gpu],
+            "all_modes": sorted({mode for mode, *_ in MODES}),
         }
 
     def load(self, request):

@@ -122,10 +122,12 @@ int bench(const Options& options, const Context& context) {
   const MeasureOptions how = options.measure.resolved(opened.contestants.front()->row.device_kind);
   for (const std::int64_t batch : batches) {
     const Tensor input = Tensor::random_normal(input_shape(opened, batch), 1);
-    comparison.inputs = fmt::format("standard normal, seed 1");
+    comparison.inputs = "standard normal, seed 1";
     Job job(context, fmt::format("measuring batch {}", batch));
-    for (ComparisonRow& row : play(opened.contestants, nullptr, input.view(), how, job.progress()))
+    for (ComparisonRow& row : play(opened.contestants, nullptr, input.view(), how, job.progress())) {
+      if (row.failure.empty() && !row.agreement.ok) row.failure = row.agreement.failure;  // NaN: not a result
       comparison.rows.push_back(std::move(row));
+    }
   }
   return show(comparison, opened, context);
 }

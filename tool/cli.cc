@@ -47,7 +47,7 @@ bool is_help(const CLI::ParseError& error) {
 Cli::Cli() : app_("From a PyTorch ResNet checkpoint to the fastest correct inference on this machine.", "ferry") {
   app_.set_version_flag("--version", std::string("ferry ") + FERRY_VERSION);
   app_.require_subcommand(0, 1);
-  app_.get_formatter()->column_width(34);
+  app_.get_formatter()->column_width(30);
   app_.get_formatter()->label("SUBCOMMAND", "VERB");
   app_.footer(
       "The whole mission in one command:   ferry compare resnet101.pth\n"
@@ -59,7 +59,7 @@ CLI::App* Cli::add_verb(const std::string& name, const std::string& description,
                         std::function<int(const Context&)> body) {
   CLI::App* verb = app_.add_subcommand(name, description);
   verb->group("Verbs");
-  verb->add_option("--json", context_.json, "The result as JSON: on stdout, or in FILE (*.json) besides the text")
+  verb->add_option("--json", context_.json, "The result as JSON: on stdout, or in FILE (*.json)")
       ->type_name("[FILE]")
       ->check(CLI::Validator(check_json_target, ""));
   auto* quiet = verb->add_flag("-q,--quiet", context_.quiet, "Results and errors only: no progress, no notes");

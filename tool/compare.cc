@@ -21,7 +21,7 @@ namespace {
 struct Options {
   ModelOptions model;
   std::string batches, precisions, backends;
-  bool peers = false;
+  std::string peers;
   bool force = false;
   MeasureFlags measure;
 };
@@ -30,6 +30,7 @@ LineupOptions lineup_options(const Options& options) {
   LineupOptions lineup;
   lineup.peers = options.peers;
   lineup.force = options.force;
+  lineup.model = options.model.model;
   if (!options.batches.empty()) lineup.batches = parse_batches("--batch", options.batches);
   if (!options.backends.empty()) lineup.backends = parse_list("--backends", options.backends);
   if (!options.precisions.empty()) lineup.precisions = parse_list("--precision", options.precisions);
@@ -113,7 +114,8 @@ void add_compare(Cli& cli) {
       ->type_name("LIST");
   verb->add_option("--backends", options->backends, "Only these engines, by the names that ferry doctor shows")
       ->type_name("LIST");
-  verb->add_flag("--peers", options->peers, "Run PyTorch in Python too (eager, channels-last, graph, torch.compile)");
+  verb->add_flag("--peers{all}", options->peers,
+                 "Run PyTorch in Python too; --peers=LIST: eager, channels_last, graph, compile");
   verb->add_flag("--force", options->force, "Build engines again instead of taking them from the cache");
   verb->add_flag("--keep-batch-norm", options->model.keep_batch_norm, "Do not fold batch norm into the convolutions");
   options->measure.add_to(verb);

@@ -23,6 +23,8 @@ class Contestant {
   virtual bool has_resident() const = 0;
   /// The output of the last run that was not resident, float32.
   virtual Tensor output() = 0;
+  /// Where resident runs are timed: what such a run computes, fetched after the timed part. Else nothing.
+  virtual std::optional<Tensor> resident_output() { return std::nullopt; }
   virtual std::optional<Telemetry> telemetry() { return std::nullopt; }
 
   /// Names, versions, device: copied into each row of the result.
@@ -37,8 +39,9 @@ class EngineContestant : public Contestant {
   EngineContestant(Engine engine, const std::string& precision);
   void prepare(const TensorView& input) override;
   RunRecord run(bool resident) override;
-  bool has_resident() const override { return engine_.info().device.kind == "gpu"; }
+  bool has_resident() const override { return engine_.info().resident; }
   Tensor output() override;
+  std::optional<Tensor> resident_output() override;
   std::optional<Telemetry> telemetry() override { return engine_.telemetry(); }
   /// [-1, 3, 224, 224]
   const Shape& input_shape() const { return engine_.info().inputs[0].shape; }

@@ -105,12 +105,14 @@ std::string engine_text(const BackendInfo& info) {
     rows.emplace_back("why not", printable(info.reason));
     rows.emplace_back("repair", printable(info.remedy));
   }
-  rows.emplace_back("takes", fmt::format("{} in {}{}", fmt::join(info.opens, ", "), fmt::join(info.precisions, ", "),
-                                         info.reference ? "; the reference of comparisons" : ""));
+  if (!info.opens.empty())
+    rows.emplace_back("takes", fmt::format("{} in {}{}", fmt::join(info.opens, ", "), fmt::join(info.precisions, ", "),
+                                           info.reference ? "; the reference of comparisons" : ""));
   rows.emplace_back("library", printable(info.library));
   rows.emplace_back("module", printable(info.module_path));
-  std::istringstream lines(key_values(rows));
-  for (std::string line; std::getline(lines, line);) title += "             " + line + "\n";
+  constexpr std::size_t kIndent = 13, kWidth = 100;
+  std::istringstream lines(key_values(rows, kWidth - kIndent));
+  for (std::string line; std::getline(lines, line);) title += std::string(kIndent, ' ') + line + "\n";
   return title;
 }
 
@@ -212,7 +214,7 @@ int doctor(const Context& context) {
 }  // namespace
 
 void add_doctor(Cli& cli) {
-  cli.add_verb("doctor", "Say what this machine has, what is missing, and the command that repairs it", doctor);
+  cli.add_verb("doctor", "Say what this machine has, what is missing, and how to get it", doctor);
 }
 
 }  // namespace ferry::tool

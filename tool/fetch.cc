@@ -80,15 +80,7 @@ int fetch(const Options& options, const Context& context) {
 std::string fetch_with_progress(const std::string& name, const Context& context) {
   const PublishedWeights& weights = published(name);
   if (const auto here = find_weights(weights)) return *here;
-  try {
-    return download(weights, context).path;
-  } catch (const Error& error) {
-    if (error.stage() == Stage::kInterrupted) throw;
-    throw Error(
-        error.stage(), error.subject(), error.cause(),
-        fmt::format("Without a network, seeded weights show the speed: add --random-weights to the command.{}{}",
-                    error.hint().empty() ? "" : "\n", error.hint()));
-  }
+  return download(weights, context).path;
 }
 
 void add_fetch(Cli& cli) {

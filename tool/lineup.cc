@@ -89,16 +89,29 @@ void add_referee(Lineup& lineup, const Plan& plan, Model& model, const Context& 
   notes.push_back(fmt::format("Outputs are compared with {} in fp32, which was not timed", plan.referee->display_name));
 }
 
-void add_peers(Lineup& lineup, const Plan& plan, Model& model, const Context& context,
+// The modes that --peers names; "all" is every one that makes sense here.
+std::vector<PeerMode> wanted_modes(const PythonPeers& peers, const std::string& wanted, const Plan& plan) {
+  std::vector<PeerMode> modes = peers.modes(plan.precisions);
+  if (wanted == "all") return modes;
+  const std::vector<std::string> names = parse_list("--peers", wanted), known = peers.about().at("all_modes");
+  for (const std::string& name : names)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      throw Error(Stage::kUsage, "--peers", fmt::format("there is no mode '{}'", name),
+                  fmt::format("Modes: {}.", fmt::join(known, ", ")));
+  std::erase_if(modes, [&](const PeerMode& m) { return std::find(names.begin(), names.end(), m.mode) == names.end(); });
+  return modes;
+}
+
+void add_peers(Lineup& lineup, const Plan& plan, const std::string& wanted, Model& model, const Context& context,
                std::vector<std::string>& notes) {
   try {
     Job job(context, "starting PyTorch in Python");
     auto peers = std::make_shared<PythonPeers>(model.network(), model.path(), context.verbose);
-    for (const PeerMode& mode : peers->modes(plan.precisions))
+    for (const PeerMode& mode : wanted_modes(*peers, wanted, plan))
       lineup.contestants.push_back(std::make_unique<PeerContestant>(peers, mode));
     notes.push_back(fmt::format("PyTorch in Python: {}, {}", peers->version(), peers->settings()));
   } catch (const Error& error) {
-    if (error.stage() == Stage::kInterrupted) throw;
+    if (error.stage() == Stage::kInterrupted || error.stage() == Stage::kUsage) throw;
     notes.push_back("PyTorch in Python was left out: " + failure_text(error) +
                     (error.hint().empty() ? "" : ". Try: " + error.hint()));
   }
@@ -165,8 +178,8 @@ Lineup open_all(const Plan& plan, const LineupOptions& options, Model& model, co
       add_engine(lineup, info, precision, plan, options, model, context);
     }
   add_referee(lineup, plan, model, context, notes);
-  if (options.peers && model.has_network()) add_peers(lineup, plan, model, context, notes);
-  if (options.peers && !model.has_network())
+  if (!options.peers.empty() && model.has_network()) add_peers(lineup, plan, options.peers, model, context, notes);
+  if (!options.peers.empty() && !model.has_network())
     notes.push_back("PyTorch in Python was left out: it needs a checkpoint, and this is an ONNX file");
   if (!lineup.input_shape.empty()) lineup.input_shape = image_shape(lineup.input_shape);
   return lineup;

@@ -16,8 +16,9 @@ struct LineupOptions {
   std::vector<std::string> backends;    // empty: all that make sense here
   std::vector<std::string> precisions;  // empty: fp32, and fp16 too on a GPU
   std::vector<std::int64_t> batches;    // empty: 1 and 8, and 32 and 128 too on a GPU
-  bool peers = false;
-  bool force = false;  // build again
+  std::string peers;                    // "": none, "all", or names of modes, with commas
+  bool force = false;                   // build again
+  std::string model;                    // as typed: for the commands in notes
 };
 
 /// What was decided before anything was opened.

@@ -6,6 +6,7 @@
 
 #include "ferry/error.h"
 #include "lineup.h"
+#include "text.h"
 
 namespace ferry::tool {
 namespace {
@@ -24,14 +25,11 @@ bool takes_model(const BackendInfo& info, bool has_network) {
   return has_network || contains<std::string>(info.opens, "onnx") || contains<std::string>(info.opens, "plan");
 }
 
-std::string absence(const BackendInfo& info) {
+std::string absence(const BackendInfo& info, const std::string& model) {
   std::string text = info.display_name + " was left out: " + info.reason;
   if (info.can_build)
-    return text + fmt::format(
-                      ". It can build for a GPU elsewhere: ferry build MODEL --backend {} --target 8.9 -o "
-                      "model.plan",
-                      info.name);
-  if (!info.remedy.empty()) text += ". " + info.remedy;
+    text += fmt::format(". For example: ferry build {} --backend {} --target 8.9 -o model.plan", shell_quoted(model),
+                        info.name);
   return text;
 }
 
@@ -43,12 +41,14 @@ std::vector<BackendInfo> chosen_by_name(const std::vector<BackendInfo>& known, c
 }
 
 // Everything usable; on a machine with a GPU, engines that run only on the CPU stand aside.
-std::vector<BackendInfo> chosen_by_default(const std::vector<BackendInfo>& known, bool gpu, bool has_network,
-                                           std::vector<std::string>& notes) {
+std::vector<BackendInfo> chosen_by_default(const std::vector<BackendInfo>& known, const std::string& model, bool gpu,
+                                           bool has_network, std::vector<std::string>& notes) {
   std::vector<BackendInfo> chosen;
+  bool absent = false;
   for (const BackendInfo& info : known) {
+    absent = absent || !info.usable;
     if (!info.usable) {
-      notes.push_back(absence(info));
+      notes.push_back(absence(info, model));
     } else if (!takes_model(info, has_network)) {
       notes.push_back(info.display_name + " was left out: it takes a checkpoint, and this is an ONNX file");
     } else if (gpu && !on_gpu(info)) {
@@ -58,6 +58,7 @@ std::vector<BackendInfo> chosen_by_default(const std::vector<BackendInfo>& known
       chosen.push_back(info);
     }
   }
+  if (absent) notes.push_back("ferry doctor says how to get what is missing");
   return chosen;
 }
 
@@ -96,7 +97,7 @@ std::vector<std::int64_t> default_batches(bool gpu, std::int64_t memory) {
 Plan plan_of(const std::vector<BackendInfo>& known, const LineupOptions& options, bool has_network) {
   Plan plan;
   const bool gpu = std::any_of(known.begin(), known.end(), [](const BackendInfo& b) { return b.usable && on_gpu(b); });
-  plan.engines = options.backends.empty() ? chosen_by_default(known, gpu, has_network, plan.notes)
+  plan.engines = options.backends.empty() ? chosen_by_default(known, options.model, gpu, has_network, plan.notes)
                                           : chosen_by_name(known, options.backends);
   if (plan.engines.empty())
     throw Error(Stage::kBackend, "", "no engine can run a network on this machine",

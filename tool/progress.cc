@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <mutex>
 
@@ -18,7 +19,7 @@ struct Job::State {
   std::mutex mutex;
   std::string name, phase;
   Clock::time_point started = Clock::now(), phase_started = started, shown{};
-  bool visible = false;
+  std::atomic<bool> visible = false;
 
   void show(const std::string& now_phase, std::int64_t done, std::int64_t total);
 };
@@ -54,6 +55,7 @@ std::string shortened(const std::string& text, std::size_t columns) {
 
 void Job::State::show(const std::string& now_phase, std::int64_t done, std::int64_t total) {
   const std::lock_guard lock(mutex);
+  if (!visible) return;  // the job ended while another thread was on its way here
   const auto now = Clock::now();
   const bool changed = now_phase != phase;
   if (changed) {

@@ -73,15 +73,15 @@ std::string right_aligned(std::string_view text, std::size_t width) {
 
 std::string wrapped(std::string_view text, std::size_t width, std::size_t indent) {
   std::string result;
-  std::size_t column = 0;
+  std::size_t column = indent;
   while (!text.empty()) {
     const std::size_t space = text.find(' ');
     const std::string_view word = text.substr(0, space);
     const std::size_t length = display_width(word);
-    if (column > 0 && column + 1 + length > width) {
+    if (column > indent && column + 1 + length > width) {
       result += '\n' + std::string(indent, ' ');
       column = indent;
-    } else if (column > 0) {
+    } else if (column > indent) {
       result += ' ';
       ++column;
     }
@@ -92,14 +92,14 @@ std::string wrapped(std::string_view text, std::size_t width, std::size_t indent
   return result;
 }
 
-std::string key_values(const std::vector<std::pair<std::string, std::string>>& rows) {
+std::string key_values(const std::vector<std::pair<std::string, std::string>>& rows, std::size_t columns) {
   std::size_t width = 0;
   for (const auto& [key, value] : rows)
     if (!value.empty()) width = std::max(width, display_width(key));
   std::string text;
   for (const auto& [key, value] : rows) {
     if (value.empty()) continue;
-    text += "  " + padded(key, width) + "  " + wrapped(value, 96 - width, width + 4) + '\n';
+    text += "  " + padded(key, width) + "  " + wrapped(value, columns, width + 4) + '\n';
   }
   return text;
 }

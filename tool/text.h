@@ -22,11 +22,12 @@ std::size_t display_width(std::string_view text);
 std::string padded(std::string_view text, std::size_t width);
 std::string right_aligned(std::string_view text, std::size_t width);
 
-/// Splits words into lines of at most `width` columns; every line but the first starts with `indent` spaces.
+/// Splits words into lines that end before column `width`. The first starts at column `indent`, whatever the caller
+/// puts there; the others start with that many spaces.
 std::string wrapped(std::string_view text, std::size_t width, std::size_t indent);
 
-/// "  key      value" lines with the values aligned and wrapped at 100 columns; an empty value is left out.
-std::string key_values(const std::vector<std::pair<std::string, std::string>>& rows);
+/// "  key      value" lines with the values aligned and wrapped; an empty value is left out.
+std::string key_values(const std::vector<std::pair<std::string, std::string>>& rows, std::size_t columns = 100);
 
 /// Columns aligned, two spaces between them; columns whose letter in `alignment` is 'r' are aligned to the right.
 std::string table(const std::vector<std::vector<std::string>>& rows, std::string_view alignment);
