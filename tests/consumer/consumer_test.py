@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 
 SKIPPED = 77  # SKIP_RETURN_CODE of the test
+sys.path.append(str(Path(__file__).resolve().parents[1] / "readme"))
+import small_checkpoint  # noqa: E402
+
 SOURCE, BUILD, COMPILER = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 WORK = BUILD / "tests/consumer/work"
 
@@ -60,7 +63,8 @@ def main():
 
     env = {k: v for k, v in os.environ.items() if not k.startswith("FERRY_")} | {"XDG_CACHE_HOME": str(WORK / "cache")}
     model, image, scores = WORK / "net.onnx", WORK / "image.npy", WORK / "scores.npy"
-    run(ferry, "export", SOURCE / "tests/data/checkpoints/narrow.pth", "-o", model, env=env)
+    small_checkpoint.write(WORK / "net.pth")
+    run(ferry, "export", WORK / "net.pth", "-o", model, env=env)
     generator = random.Random(7)
     write_npy(image, (1, 3, 224, 224), [generator.gauss(0, 1) for _ in range(3 * 224 * 224)])
 

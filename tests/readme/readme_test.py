@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import small_checkpoint
+
 SOURCE, BUILD = Path(sys.argv[1]), Path(sys.argv[2])
 WORK = BUILD / "tests/readme/work"
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("FERRY_")}
@@ -53,7 +55,7 @@ def check_promises_of_the_makefile():
 def main():
     shutil.rmtree(WORK, ignore_errors=True)
     (WORK / "home").mkdir(parents=True)
-    shutil.copy(SOURCE / "tests/data/checkpoints/narrow.pth", WORK / "resnet101.pth")
+    small_checkpoint.write(WORK / "resnet101.pth")
     check_promises_of_the_makefile()
     commands = 0
     assert blocks(), "README.md has no block marked <!-- run -->"
