@@ -57,10 +57,12 @@ void measure_all(const Lineup& lineup, const Plan& plan, const MeasureOptions& h
   shape.insert(shape.begin(), 0);
   for (const std::int64_t batch : plan.batches) {
     shape[0] = batch;
-    const Tensor input = Tensor::random_normal(shape, kSeed);
-    Job job(context, fmt::format("measuring batch {}", batch));
-    for (ComparisonRow& row : play(lineup.contestants, lineup.reference, input.view(), how, job.progress()))
-      comparison.rows.push_back(std::move(row));
+    if (!lineup.contestants.empty()) {  // none: every engine failed, and the rows below say why
+      const Tensor input = Tensor::random_normal(shape, kSeed);
+      Job job(context, fmt::format("measuring batch {}", batch));
+      for (ComparisonRow& row : play(lineup.contestants, lineup.reference, input.view(), how, job.progress()))
+        comparison.rows.push_back(std::move(row));
+    }
     for (ComparisonRow row : lineup.failed) {
       row.measurement.batch = batch;
       comparison.rows.push_back(std::move(row));
@@ -80,6 +82,10 @@ void say_what_limits_it(const Lineup& lineup, Model& model, Comparison& comparis
 }
 
 int finish(const Comparison& comparison, const Context& context) {
+  if (comparison.rows.empty())
+    throw Error(Stage::kCompare, comparison.network,
+                fmt::format("no engine took part: {}", fmt::join(comparison.notes, "; ")),
+                "Engines and what they can run: ferry doctor.");
   if (!context.json.empty()) context.emit_text(to_json(comparison));
   context.print(to_table(comparison, console().color_out()));
   if (!all_agree(comparison)) return kDisagreement;
