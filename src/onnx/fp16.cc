@@ -221,7 +221,8 @@ int convert_to_fp16(OnnxModel& model, bool keep_io) {
     throw Error(Stage::kOnnx, impl.name, fmt::format("opset {} cannot be rewritten yet", opset_of(impl.proto)),
                 "Bring the model to opset 17 first (prepare_foreign).");
   Changes ignored;
-  fold_constants(*impl.proto.mutable_graph(), ignored);  // a Constant's value becomes a weight, converted like any other
+  fold_constants(*impl.proto.mutable_graph(),
+                 ignored);  // a Constant's value becomes a weight, converted like any other
   return Converter(impl).run(keep_io);
 }
 

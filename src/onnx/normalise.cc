@@ -63,17 +63,22 @@ fs::path external_path(const ExternalData& data, const TensorProto& tensor, cons
   return path;
 }
 
-void read_external(TensorProto& tensor, const std::string& folder) {
+/// `room` is what the container still holds: tensors that all point at the same bytes must not fill the memory.
+void read_external(TensorProto& tensor, const std::string& folder, std::uint64_t& room) {
   const ExternalData data = external_data(tensor);
   const fs::path path = external_path(data, tensor, folder);
   const std::uint64_t size = fs::file_size(path);
   const std::uint64_t rest = data.offset <= size ? size - data.offset : 0;
   const std::uint64_t length = data.length.value_or(rest);
-  if (data.offset > size || length > rest || length > std::numeric_limits<int>::max())
+  if (data.offset > size || length > rest)
     throw Error(Stage::kOnnx, tensor.name(),
                 fmt::format("bytes {} to {} of '{}' are wanted, which has {}", data.offset,
                             static_cast<double>(data.offset) + static_cast<double>(length), data.location, size),
                 "The file is damaged or was cut off: copy or export it again.");
+  if (length > room)
+    throw Error(Stage::kOnnx, tensor.name(), "with its external weights the model is larger than 2 GiB",
+                "Use FP16 weights, which take half the room.");
+  room -= length;
   std::ifstream file(path, std::ios::binary);
   file.seekg(static_cast<std::streamoff>(data.offset));
   std::string& raw = *tensor.mutable_raw_data();
@@ -84,8 +89,8 @@ void read_external(TensorProto& tensor, const std::string& folder) {
   tensor.clear_data_location();
 }
 
-void normalise_tensor(TensorProto& tensor, const std::string& name, const std::string& folder) {
-  if (tensor.data_location() == TensorProto::EXTERNAL) read_external(tensor, folder);
+void normalise_tensor(TensorProto& tensor, const std::string& name, const std::string& folder, std::uint64_t& room) {
+  if (tensor.data_location() == TensorProto::EXTERNAL) read_external(tensor, folder, room);
   if (tensor.data_type() == TensorProto::STRING) return;
   to_raw(tensor, name);
 }
@@ -111,10 +116,11 @@ std::int64_t opset_of(const onnx::ModelProto& model) {
 
 void normalise(onnx::ModelProto& model, const std::string& name, const std::string& folder) {
   onnx::GraphProto& graph = *model.mutable_graph();
-  for (TensorProto& tensor : *graph.mutable_initializer()) normalise_tensor(tensor, name, folder);
+  std::uint64_t room = std::numeric_limits<int>::max();
+  for (TensorProto& tensor : *graph.mutable_initializer()) normalise_tensor(tensor, name, folder, room);
   for (onnx::NodeProto& node : *graph.mutable_node())
     for (onnx::AttributeProto& attribute : *node.mutable_attribute())
-      if (attribute.has_t()) normalise_tensor(*attribute.mutable_t(), name, folder);
+      if (attribute.has_t()) normalise_tensor(*attribute.mutable_t(), name, folder, room);
   drop_weights_from_inputs(graph);
   if (model.ir_version() < 4) model.set_ir_version(4);  // the oldest in which weights need not be inputs
 }
