@@ -24,6 +24,13 @@ bool looks_like_checkpoint(const std::string& path) {
   return std::string_view(head.data(), 4) == "PK\x03\x04" || (file.gcount() == 9 && head[8] == '{');
 }
 
+// Other tools' files are brought into the form that every backend takes.
+std::string onnx_bytes(const std::string& path) {
+  OnnxModel model = OnnxModel::load(path);
+  if (!model.summary().producer.starts_with("ferry")) prepare_foreign(model);
+  return model.serialize();
+}
+
 }  // namespace
 
 FileKind kind_of(const std::string& path) {
@@ -40,7 +47,7 @@ FileKind kind_of(const std::string& path) {
 
 Engine open_onnx_file(const std::string& path, const OpenOptions& options, const Log& log) {
   const Backend backend = choose_opener("onnx", path, options);
-  return backend.open_onnx(OnnxModel::load(path).serialize(), options, log);
+  return backend.open_onnx(onnx_bytes(path), options, log);
 }
 
 Engine open_checkpoint(const std::string& path, const OpenOptions& options, const Log& log) {
