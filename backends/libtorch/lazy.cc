@@ -62,9 +62,11 @@ std::string implementation_file() {
   return fs::exists(file, ignored) ? file.string() : std::string();
 }
 
+std::string own_torch() { return (own_folder() / "torch").string(); }
+
 std::string library_file() {
   std::error_code ignored;
-  for (const fs::path& folder : {own_folder() / "deps", fs::path(FERRY_TORCH_LIB)})
+  for (const fs::path& folder : {own_folder() / "deps", fs::path(own_torch()) / "lib", fs::path(FERRY_TORCH_LIB)})
     if (const fs::path file = folder / "libtorch_cpu.so"; fs::exists(file, ignored)) return file.string();
   return {};
 }

@@ -13,8 +13,12 @@ const ferry_backend_api& implementation();
 /// The file beside this module; empty if it is not there.
 std::string implementation_file();
 
-/// Where LibTorch's library will be found: beside this module (an installed ferry), else where it was built with. Empty
-/// if it is at neither.
+/// A folder beside this module that may be a link to the `torch` of a Python: how a packed ferry (`make dist`) gets
+/// one.
+std::string own_torch();
+
+/// Where LibTorch's library will be found: beside this module (a packed ferry), else where it was built with. Empty if
+/// it is at neither.
 std::string library_file();
 
 }  // namespace ferry::libtorch

@@ -70,9 +70,12 @@ ferry_status supported(ferry_sink sink) {
     json answer{{"usable", true}, {"can_build", false}, {"library", library}, {"version", TORCH_VERSION}};
     if (library.empty() || ferry::libtorch::implementation_file().empty()) {
       answer["usable"] = false;
-      answer["reason"] = library.empty() ? "libtorch_cpu.so is no longer in " FERRY_TORCH_LIB
+      const std::string linked = ferry::libtorch::own_torch();
+      answer["reason"] = library.empty() ? "libtorch_cpu.so is in neither " FERRY_TORCH_LIB " nor " + linked + "/lib"
                                          : "libferry_libtorch_impl.so is not beside the module";
-      answer["remedy"] = "setup/install, then configure and build ferry again";
+      answer["remedy"] = "python3 -m pip install --user torch==" TORCH_VERSION
+                         " && ln -s \"$(python3 -c 'import torch; print(torch.__path__[0])')\" " +
+                         linked + " (or run setup/install in ferry's source and build again)";
     }
     answer["devices"] = devices_json();
     ferry::module::write(sink, answer);
