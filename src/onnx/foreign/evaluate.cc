@@ -33,6 +33,16 @@ TensorProto floats_tensor(const std::vector<float>& values, bool scalar) {
   return make_tensor("", {DType::kFloat32, shape, reinterpret_cast<const std::byte*>(values.data())});
 }
 
+/// Which of `size` rows Slice takes. "As far as it goes" is written as a huge number of either sign.
+std::vector<std::int64_t> slice_rows(std::int64_t size, std::int64_t start, std::int64_t end, std::int64_t step) {
+  const std::int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
+  const auto bound = [&](std::int64_t i) { return std::clamp(i < 0 ? std::max(i, -size - 1) + size : i, low, high); };
+  std::vector<std::int64_t> wanted;
+  step = std::clamp(step, -size, size);
+  for (std::int64_t i = bound(start); step > 0 ? i < bound(end) : i > bound(end); i += step) wanted.push_back(i);
+  return wanted;
+}
+
 /// A node and the weights that it reads.
 class Evaluator {
  public:
@@ -45,17 +55,20 @@ class Evaluator {
     for (int i = 0; i < node_.input_size(); ++i)  // CastLike and friends look only at the type of the second
       if (!node_.input(i).empty() && input(i) == nullptr && !(op == "CastLike" && i == 1)) return {};
     if (input(0) == nullptr || element_count(shape_of(*input(0))) > kLargestFold) return {};
-    if (op == "Unsqueeze") return unsqueeze();
-    if (op == "Squeeze") return squeeze();
-    if (op == "Reshape") return reshape();
-    if (op == "Concat") return concat();
-    if (op == "Gather") return gather();
-    if (op == "Cast" || op == "CastLike") return cast();
-    if (op == "Expand") return expand();
-    if (op == "Slice") return slice();
-    if (op == "Transpose") return transpose();
-    if (op == "ConstantOfShape") return constant_of_shape();
-    return {};
+    static const std::unordered_map<std::string, Result (Evaluator::*)() const> operators{
+        {"Unsqueeze", &Evaluator::unsqueeze},
+        {"Squeeze", &Evaluator::squeeze},
+        {"Reshape", &Evaluator::reshape},
+        {"Concat", &Evaluator::concat},
+        {"Gather", &Evaluator::gather},
+        {"Cast", &Evaluator::cast},
+        {"CastLike", &Evaluator::cast},
+        {"Expand", &Evaluator::expand},
+        {"Slice", &Evaluator::slice},
+        {"Transpose", &Evaluator::transpose},
+        {"ConstantOfShape", &Evaluator::constant_of_shape}};
+    const auto found = operators.find(op);
+    return found == operators.end() ? Result() : (this->*found->second)();
   }
 
  private:
@@ -214,15 +227,7 @@ class Evaluator {
     };
     const std::int64_t size = input(0)->dims_size() > 0 ? input(0)->dims(0) : 0, step = number(4, 1);
     if (node_.input_size() < 3 || size == 0 || number(3, 0) != 0 || step == 0) return {};
-    const std::int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
-    const auto bound = [&](std::int64_t i) {  // "as far as it goes" is written as a huge number of either sign
-      return std::clamp(i < 0 ? std::max(i, -size - 1) + size : i, low, high);
-    };
-    std::vector<std::int64_t> wanted;
-    for (std::int64_t i = bound(number(1, 0)); step > 0 ? i < bound(number(2, size)) : i > bound(number(2, -1));
-         i += std::clamp(step, -size, size))
-      wanted.push_back(i);
-    return rows(wanted);
+    return rows(slice_rows(size, number(1, 0), number(2, size), step));
   }
 
   Result transpose() const {  // of a matrix
