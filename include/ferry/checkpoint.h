@@ -59,8 +59,8 @@ class Checkpoint {
   /// The file's pages are given back to the system, so that loading everything does not hold it in memory twice.
   Tensor load(const CheckpointTensor& tensor) const;
   Tensor load(const CheckpointTensor& tensor, DType dtype) const;
-  /// Reads everything and compares the checksums, where the format has them (torch zip): `open` does so only for what it
-  /// decompresses or interprets, not for tensors. Returns the number of entries compared. Throws Error(kCheckpoint).
+  /// Reads everything and compares the checksums, where the format has them (torch zip): `open` does so only for what
+  /// it decompresses or interprets, not for tensors. Returns the number of entries compared. Throws Error(kCheckpoint).
   std::size_t verify() const;
   /// Size of the file.
   std::size_t file_bytes() const noexcept;

@@ -18,7 +18,8 @@ Backend choose_opener(const std::string& what, const std::string& path, const Op
 /// The device that a backend would use, if it has one here.
 std::optional<Device> device_of(const BackendInfo& info, int index);
 
-/// Whether a compute capability is in a target such as "8.9" or "8.6,8.9". An empty target is for a machine without GPU.
+/// Whether a compute capability is in a target such as "8.9" or "8.6,8.9". An empty target is for a machine without
+/// GPU.
 bool covers(const std::string& target, const std::string& compute_capability);
 
 }  // namespace ferry
