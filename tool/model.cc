@@ -43,7 +43,7 @@ std::uint64_t parse_seed(const std::string& text) {
 
 void add_model_options(CLI::App* verb, ModelOptions& options, const std::string& what) {
   verb->add_option("MODEL", options.model, what)->required();
-  verb->add_option("--arch", options.arch, "Refuse a checkpoint of any other network (resnet50, wide_resnet101_2, ...)")
+  verb->add_option("--arch", options.arch, "Refuse a checkpoint of any other network (resnet50, ...)")
       ->type_name("NAME");
   verb->add_flag("--random-weights{1}", options.random,
                  "With a network's name: seeded weights instead of trained ones (--random-weights=SEED)");

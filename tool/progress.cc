@@ -51,6 +51,21 @@ std::string shortened(const std::string& text, std::size_t columns) {
   return cut + "...";
 }
 
+struct Parts {
+  std::string name, gauge, phase, tail;
+};
+
+// What counts stays: on a narrow terminal the phase goes first, then the end of the name.
+std::string arranged(const Parts& parts, std::size_t columns) {
+  const std::string tail = parts.tail.empty() ? "" : "  " + parts.tail;
+  const std::size_t taken = display_width(parts.gauge) + display_width(tail);
+  const std::size_t room = columns > taken + 8 ? columns - taken : 8;
+  std::string text = shortened(parts.name, room) + parts.gauge;
+  if (!parts.phase.empty() && display_width(parts.name) + 2 + display_width(parts.phase) <= room)
+    text += "  " + parts.phase;
+  return text + tail;
+}
+
 }  // namespace
 
 void Job::State::show(const std::string& now_phase, std::int64_t done, std::int64_t total) {
@@ -66,18 +81,15 @@ void Job::State::show(const std::string& now_phase, std::int64_t done, std::int6
   shown = now;
   const Console& screen = console();
   const auto columns = static_cast<std::size_t>(std::max(screen.columns() - 1, 20));
-  std::string line = name;
-  std::string tail;
+  std::string gauge, tail;
   if (total > 0) {
     const double share = std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0);
-    const double spent = std::chrono::duration<double>(now - phase_started).count();
-    line += "  " + bar(share, 24, screen.unicode()) + fmt::format(" {:3.0f}%", share * 100);
-    tail = eta(spent, share);
+    gauge = "  " + bar(share, 24, screen.unicode()) + fmt::format(" {:3.0f}%", share * 100);
+    tail = eta(std::chrono::duration<double>(now - phase_started).count(), share);
   } else {
     tail = fmt::format("{:.0f} s", std::chrono::duration<double>(now - started).count());
   }
-  if (!phase.empty() && phase != name) line += "  " + phase;
-  if (!tail.empty()) line += "  " + tail;
+  const std::string line = arranged({name, gauge, phase == name ? "" : phase, tail}, columns);
   console().progress_line(shortened(line, columns));
 }
 

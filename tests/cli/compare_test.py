@@ -139,7 +139,9 @@ class Bench(CliTest):
         self.ferry("build", "n.onnx", "-o", "n.plan", "--backend", "fake")
         result = self.ferry("bench", "n.plan", name, "--backend", "fake", *SHORT, "--batch", "1,2", "--json", "b.json")
         self.fits(result.out)
-        self.assertEqual(5, len([line for line in result.out.splitlines() if "fake" in line.lower() or "median" in line]))
+        table = result.out.split("\n  Fake engine")[0]  # what stands before the notes
+        self.assertEqual(2, table.count("median ms"))
+        self.assertEqual(4, len([line for line in table.splitlines() if "fp32" in line and not line.startswith("!")]))
         rows = json.loads((self.folder / "b.json").read_text())["results"]
         self.assertEqual([1, 1, 2, 2], [row["batch"] for row in rows])
         self.assertNotIn("relative_error", rows[0])
@@ -166,9 +168,12 @@ class Doctor(CliTest):
         usable = [m for m in ("openvino", "libtorch") if (MODULES / f"libferry_{m}.so").exists()]
         return 0 if usable else 1
 
-    def test_nothing_installed(self):
+    def test_nothing_that_works(self):
+        for name in ("openvino", "libtorch", "tensorrt", "tensorrt_rtx"):  # found first, and no library at all
+            (self.folder / f"libferry_{name}.so").write_bytes(b"not a library")
         result = self.ferry("doctor", code=1, env={"FERRY_BACKEND_PATH": str(self.folder)})
         self.assertIn("Nothing here can run a network yet", result.out)
+        self.assertIn("does not load", result.out)
         self.assertLessEqual(max(map(len, result.out.splitlines())), WIDEST)
 
 
