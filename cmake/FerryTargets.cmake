@@ -26,7 +26,8 @@ function(ferry_backend name)
     LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib/ferry"
     CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON
-    INSTALL_RPATH "$ORIGIN/deps"
+    # CMake takes link folders outside the project only, and FERRY_DEPS_DIR is inside by default.
+    INSTALL_RPATH "$ORIGIN/deps;${FERRY_DEPS_DIR}/wheels/openvino/libs;${FERRY_DEPS_DIR}/wheels/torch/lib"
     INSTALL_RPATH_USE_LINK_PATH ON)
   if(NOT backend_TEST_ONLY)
     add_dependencies(ferry_programs ferry_${name})

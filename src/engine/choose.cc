@@ -33,9 +33,12 @@ std::string remedy(const BackendInfo& info, const BuildOptions& options) {
 
 struct Refusals {
   std::string causes, hint;
-  void add(const BackendInfo& info, const std::string& why, const std::string& what_helps) {
+  bool option_helps = false;
+  // An option that helps is nearer than anything that has to be installed.
+  void add(const BackendInfo& info, const std::string& why, const std::string& what_helps, bool by_option = false) {
     causes += (causes.empty() ? "" : "; ") + info.display_name + ": " + why;
-    if (hint.empty()) hint = what_helps;
+    if (hint.empty() || (by_option && !option_helps)) hint = what_helps;
+    option_helps = option_helps || by_option;
   }
 };
 
@@ -66,7 +69,7 @@ Backend choose_builder(const std::string& name, const std::string& precision, co
     if (!info.builds) continue;
     const std::string why = obstacle(info, precision, options);
     if (why.empty()) return Backend::load(info.name);
-    refusals.add(info, why, remedy(info, options));
+    refusals.add(info, why, remedy(info, options), info.can_build && needs_target(info, options));
   }
   throw Error(Stage::kBuild, "engine", "no backend can build here: " + refusals.causes,
               refusals.hint.empty() ? "`ferry doctor` says what is missing and how to get it." : refusals.hint);
