@@ -140,7 +140,7 @@ void add_bench(Cli& cli) {
                                 [options](const Context& context) { return bench(*options, context); });
   verb->add_option("MODEL", options->models, "plans, ONNX files, checkpoints or names of networks")->required();
   verb->add_flag("--random-weights{1}", options->shared.random,
-                 "With a network's name: seeded weights instead of trained ones (--random-weights=SEED)");
+                 "Seeded weights instead of trained ones (or =SEED); needs a name");
   options->batches = "1,8";
   verb->add_option("--batch", options->batches, "Batch sizes")->type_name("LIST")->capture_default_str();
   options->open.add_to(verb);

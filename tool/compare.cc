@@ -121,7 +121,7 @@ void add_compare(Cli& cli) {
   verb->add_option("--backends", options->backends, "Only these engines, by the names that ferry doctor shows")
       ->type_name("LIST");
   verb->add_flag("--peers{all}", options->peers,
-                 "Run PyTorch in Python too; --peers=LIST: eager, channels_last, graph, compile");
+                 "PyTorch in Python too (or =LIST: eager, channels_last, graph, compile)");
   verb->add_flag("--force", options->force, "Build engines again instead of taking them from the cache");
   verb->add_flag("--keep-batch-norm", options->model.keep_batch_norm, "Do not fold batch norm into the convolutions");
   options->measure.add_to(verb);

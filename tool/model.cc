@@ -46,7 +46,7 @@ void add_model_options(CLI::App* verb, ModelOptions& options, const std::string&
   verb->add_option("--arch", options.arch, "Refuse a checkpoint of any other network (resnet50, ...)")
       ->type_name("NAME");
   verb->add_flag("--random-weights{1}", options.random,
-                 "With a network's name: seeded weights instead of trained ones (--random-weights=SEED)");
+                 "Seeded weights instead of trained ones (or =SEED); needs a name");
 }
 
 ModelKind kind_of(const std::string& model) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "engine/backend_impl.h"
@@ -109,7 +110,11 @@ std::vector<Tensor> Session::run(const std::vector<TensorView>& inputs, RunTimes
   }
   std::vector<Tensor> outputs;
   std::vector<std::byte*> out;
-  for (const Port& port : info.outputs) out.push_back(outputs.emplace_back(port.dtype, at_batch(port, batch)).data());
+  for (const Port& port : info.outputs) {
+    Tensor& output = outputs.emplace_back(port.dtype, at_batch(port, batch));
+    std::memset(output.data(), 0xFF, output.size_bytes());  // NaN: an output that nobody writes must not look like one
+    out.push_back(output.data());
+  }
   submit(batch, in, out);
   wait(times);
   return outputs;
