@@ -15,7 +15,6 @@
 #endif
 
 using ferry::libtorch::implementation;
-using ferry::module::Failure;
 using ferry::module::guard;
 using nlohmann::json;
 
