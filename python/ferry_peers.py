@@ -8,7 +8,7 @@ only between a request and its answer, so that engines measured in the same roun
     {"do": "load", "architecture": {...}, "checkpoint": "x.pth" | null, "safetensors": "w.safetensors" | null}
     {"do": "prepare", "mode": "eager" | "channels_last" | "compile" | "graph", "precision": "fp32" | "fp16",
      "input": "x.npy"}                          -> {"id": 0}: one contestant at the batch size of the input
-    {"do": "run", "id": 0, "resident": false}   -> {"wall_ms": ..., "compute_ms": ... | null}
+    {"do": "run", "id": 0, "resident": false, "count": 20}  -> {"runs": [[wall_ms, compute_ms | null], ...]}
     {"do": "output", "id": 0, "path": "y.npy"}  the output of the last run, float32
     {"do": "drop", "id": 0}
 
@@ -205,8 +205,8 @@ class Peers:
 
     def run(self, request):
         contestant = self.contestants[request["id"]]
-        wall, compute = contestant.run_resident() if request["resident"] else contestant.run()
-        return {"wall_ms": wall, "compute_ms": compute}
+        run = contestant.run_resident if request["resident"] else contestant.run
+        return {"runs": [run() for _ in range(request["count"])]}
 
     def output(self, request):
         self.numpy.save(request["path"], self.contestants[request["id"]].host_output.numpy())

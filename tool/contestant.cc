@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -93,8 +94,29 @@ void PeerContestant::drop() {
   }
 }
 
+RunRecord PeerContestant::run(bool resident) {
+  if (resident != block_resident_) {  // what is left belongs to another turn
+    block_.clear();
+    block_size_ = 1;
+  }
+  block_resident_ = resident;
+  if (block_.empty()) {
+    constexpr double kBlock_ms = 50;
+    constexpr int kLargest = 64;
+    block_ = peers_->run(id_, resident, block_size_);
+    std::reverse(block_.begin(), block_.end());
+    const double each_ms = std::max(block_.front().wall_ms, 1e-3);
+    block_size_ = static_cast<int>(std::clamp(kBlock_ms / each_ms, 1.0, static_cast<double>(kLargest)));
+  }
+  const RunRecord record = block_.back();
+  block_.pop_back();
+  return record;
+}
+
 void PeerContestant::prepare(const TensorView& input) {
   drop();
+  block_.clear();
+  block_size_ = 1;
   id_ = peers_->prepare(mode_, input);
 }
 

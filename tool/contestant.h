@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ferry/compare.h"
 #include "ferry/measure.h"
@@ -54,12 +55,14 @@ class EngineContestant : public Contestant {
   Tensor converted_, output_;
 };
 
+/// Runs are asked for in blocks of about 50 ms and handed out one by one: a question for each run would leave Python
+/// and its device idle in between, and make PyTorch look slower than it is.
 class PeerContestant : public Contestant {
  public:
   PeerContestant(std::shared_ptr<PythonPeers> peers, PeerMode mode);
   ~PeerContestant() override;
   void prepare(const TensorView& input) override;
-  RunRecord run(bool resident) override { return peers_->run(id_, resident); }
+  RunRecord run(bool resident) override;
   bool has_resident() const override { return peers_->on_gpu(); }
   Tensor output() override { return peers_->output(id_); }
 
@@ -68,6 +71,9 @@ class PeerContestant : public Contestant {
   std::shared_ptr<PythonPeers> peers_;
   PeerMode mode_;
   int id_ = -1;
+  std::vector<RunRecord> block_;  // runs not handed out yet, the next one last
+  bool block_resident_ = false;
+  int block_size_ = 1;
 };
 
 }  // namespace ferry::tool

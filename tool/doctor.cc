@@ -173,12 +173,18 @@ std::string python_text(const Json& python) {
   return text;
 }
 
-// What a newcomer can do now, in one line.
+bool on_gpu(const BackendInfo& info) {
+  return std::any_of(info.devices.begin(), info.devices.end(), [](const Device& d) { return d.kind == "gpu"; });
+}
+
+// What a newcomer can do now, in one line. As in `compare`, engines of the CPU stand aside where there is a GPU.
 std::string conclusion(const std::vector<BackendInfo>& engines) {
+  const auto usable_on_gpu = [](const BackendInfo& info) { return info.usable && on_gpu(info); };
+  const bool gpu = std::any_of(engines.begin(), engines.end(), usable_on_gpu);
   std::vector<std::string> ready;
   std::string reference;
   for (const BackendInfo& info : engines) {
-    if (!info.usable) continue;
+    if (!info.usable || (gpu && !on_gpu(info))) continue;
     if (info.reference && reference.empty()) reference = info.display_name;
     if (!info.reference) ready.push_back(info.display_name);
   }

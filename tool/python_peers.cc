@@ -113,15 +113,19 @@ int PythonPeers::prepare(const PeerMode& mode, const TensorView& input) {
   return answer.at("id").get<int>();
 }
 
-RunRecord PythonPeers::run(int id, bool resident) {
-  const Json answer = worker_.ask({{"do", "run"}, {"id", id}, {"resident", resident}});
+std::vector<RunRecord> PythonPeers::run(int id, bool resident, int count) {
+  const Json answer = worker_.ask({{"do", "run"}, {"id", id}, {"resident", resident}, {"count", count}});
   constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-  RunRecord record;
-  record.wall_ms = answer.at("wall_ms").get<double>();
-  record.times = {kUnknown, kUnknown, kUnknown, kUnknown};
-  if (const Json& compute = answer.at("compute_ms"); compute.is_number())
-    record.times.compute_ms = compute.get<double>();
-  return record;
+  std::vector<RunRecord> records;
+  for (const Json& run : answer.at("runs")) {
+    RunRecord record;
+    record.wall_ms = run.at(0).get<double>();
+    record.times = {kUnknown, kUnknown, kUnknown, kUnknown};
+    if (const Json& compute = run.at(1); compute.is_number()) record.times.compute_ms = compute.get<double>();
+    records.push_back(record);
+  }
+  if (records.empty()) throw Error(Stage::kRun, "python", "the PyTorch worker answered without a run");
+  return records;
 }
 
 Tensor PythonPeers::output(int id) {

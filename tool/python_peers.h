@@ -63,7 +63,8 @@ class PythonPeers {
 
   /// Prepares one contestant (this is where torch.compile compiles) and returns its handle.
   int prepare(const PeerMode& mode, const TensorView& input);
-  RunRecord run(int id, bool resident);
+  /// So many runs one after another, as fast as Python does them.
+  std::vector<RunRecord> run(int id, bool resident, int count);
   Tensor output(int id);
   void drop(int id);
 
