@@ -95,18 +95,15 @@ void PeerContestant::drop() {
 }
 
 RunRecord PeerContestant::run(bool resident) {
-  if (resident != block_resident_) {  // what is left belongs to another turn
-    block_.clear();
-    block_size_ = 1;
-  }
+  if (resident != block_resident_) block_.clear();  // what is left belongs to another turn
   block_resident_ = resident;
   if (block_.empty()) {
     constexpr double kBlock_ms = 50;
-    constexpr int kLargest = 64;
-    block_ = peers_->run(id_, resident, block_size_);
+    constexpr double kLargest = 64;
+    int& size = block_sizes_[resident ? 1 : 0];
+    block_ = peers_->run(id_, resident, size);
     std::reverse(block_.begin(), block_.end());
-    const double each_ms = std::max(block_.front().wall_ms, 1e-3);
-    block_size_ = static_cast<int>(std::clamp(kBlock_ms / each_ms, 1.0, static_cast<double>(kLargest)));
+    size = static_cast<int>(std::clamp(kBlock_ms / std::max(block_.front().wall_ms, 1e-3), 1.0, kLargest));
   }
   const RunRecord record = block_.back();
   block_.pop_back();
@@ -116,7 +113,7 @@ RunRecord PeerContestant::run(bool resident) {
 void PeerContestant::prepare(const TensorView& input) {
   drop();
   block_.clear();
-  block_size_ = 1;
+  block_sizes_ = {1, 1};  // how long a run takes is not known yet
   id_ = peers_->prepare(mode_, input);
 }
 

@@ -1,6 +1,7 @@
 // Those who take part in a comparison: an engine of ferry, or PyTorch in Python. One in one precision, at any batch.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -73,7 +74,7 @@ class PeerContestant : public Contestant {
   int id_ = -1;
   std::vector<RunRecord> block_;  // runs not handed out yet, the next one last
   bool block_resident_ = false;
-  int block_size_ = 1;
+  std::array<int, 2> block_sizes_{1, 1};  // of runs with copies, of resident runs
 };
 
 }  // namespace ferry::tool

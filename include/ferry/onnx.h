@@ -83,8 +83,9 @@ OnnxModel export_onnx(const ResNet& network, const ExportOptions& options = {});
 /// The same, freeing each weight as soon as the model has it: peak memory is one copy of the network.
 OnnxModel export_onnx(ResNet&& network, const ExportOptions& options = {});
 
-/// Makes any image model usable by ferry: one image input and one output, dynamic batch, opset 17 or newer kept,
-/// constants folded where needed, names kept. What cannot be handled is refused by node name (Error(kOnnx)).
+/// Makes any image model usable by ferry: one image input and one output, dynamic batch, every opset from 11 to 26
+/// rewritten as 17, constants folded where needed, names kept. What cannot be handled is refused by node name
+/// (Error(kOnnx)).
 struct ImportReport {
   std::vector<std::string> changes;  // what was rewritten, for people
 };
