@@ -26,7 +26,7 @@ bench: all
 	@bench/run $(BUILD)
 
 dist: setup-dist
-	@$(configure)
+	@$(configure) -DFERRY_CUDA_ARCHITECTURES="75-real;80-real;86-real;89-real;90-real;120"
 	@cmake --build $(BUILD) --target ferry_programs ferry
 	@setup/dist $(BUILD)
 

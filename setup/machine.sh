@@ -5,6 +5,7 @@
 #   torch_root    folder of the user's own torch that LibTorch can be taken from, or empty
 #   torch_note    one line about it
 #   tensorrt_sdk  folder of an installed TensorRT SDK, or empty
+#   nvcc          an installed nvcc that can compile ferry's kernels, or empty
 
 look_at_gpu() {
   local line=
@@ -51,11 +52,26 @@ look_at_tensorrt() {
   fi
 }
 
+# nvcc 12.8 is the first that knows every GPU ferry compiles for. The same places as in cmake/CudaKernels.cmake.
+look_at_nvcc() {
+  local candidate release
+  nvcc=''
+  for candidate in ${CUDACXX:+"$CUDACXX"} ${CUDA_HOME:+"$CUDA_HOME/bin/nvcc"} nvcc /usr/local/cuda/bin/nvcc; do
+    candidate=$(command -v "$candidate") || continue
+    release=$("$candidate" --version 2>/dev/null | sed -nE 's/.*release ([0-9.]+),.*/\1/p') || continue
+    if [[ -n $release && $(printf '%s\n' 12.8 "$release" | sort -V | head -n 1) == 12.8 ]]; then
+      nvcc=$candidate
+      return
+    fi
+  done
+}
+
 look_at_machine() {
   [[ $(uname -sm) == 'Linux x86_64' ]] || fail "ferry is for Linux on x86-64; this is $(uname -sm)"
   look_at_gpu
   look_at_torch
   look_at_tensorrt
+  look_at_nvcc
 }
 
 # TensorRT for RTX runs on 8.0, 8.6, 8.9 and 12.x; without a GPU it builds engines for these ahead of time.

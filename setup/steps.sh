@@ -42,8 +42,16 @@ plan_wheels() {
   else
     mapfile -t missing_wheels < <(sed -nE 's/^([^ #]+) --hash.*/\1/p' "$requirements")
   fi
+  missing_nvcc=()
+  [[ -z $nvcc ]] || return 0
+  if command -v python3 >/dev/null; then
+    mapfile -t missing_nvcc < <(nvcc_wheels --plan)
+  else
+    missing_nvcc=(nvcc)
+  fi
 }
 
+nvcc_wheels() { python3 "$here/wheels.py" "$here/requirements-nvcc.txt" --into "$deps/nvcc" --flavour=+nvcc "$@"; }
 wheels() { python3 "$here/wheels.py" "$requirements" --into "$deps/wheels" --flavour="$flavour" "${skip[@]}" "$@"; }
 
 needs_full_tensorrt() { [[ -n $capability && -z $tensorrt_sdk && ! -d $deps/wheels/tensorrt_libs ]] && ! runs_tensorrt_rtx; }
@@ -67,6 +75,8 @@ print_plan() {
     [[ -n $torch_root ]] && size='0.2 GB, 0.5 GB on disk'
     say "will download (at most $size) into $deps: ${missing_wheels[*]}"
   fi
+  say "nvcc from: ${nvcc:-the pinned wheels of CUDA 13.0}"
+  if ((${#missing_nvcc[@]})); then say "will download nvcc (0.1 GB, 0.2 GB on disk) into $deps/nvcc"; fi
   if [[ ! -d $deps/headers/tensorrt_rtx ]]; then say "will download the TensorRT headers (5 MB) into $deps"; fi
   if needs_full_tensorrt; then say "will download $tensorrt_pin (several GB) into $deps"; fi
   if [[ $tests == yes && ! -d $deps/venv ]]; then say "will make a Python environment for the tests in $deps/venv"; fi
@@ -74,6 +84,7 @@ print_plan() {
 
 check_disk() {
   local need=200 free
+  ((${#missing_nvcc[@]})) && need=600
   ((${#missing_wheels[@]})) && need=2500
   [[ $flavour == +gpu ]] && ((${#missing_wheels[@]})) && need=9000
   free=$(df -Pm "$deps" | awk 'NR == 2 { print $4 }')
@@ -122,10 +133,16 @@ private_python() {
 }
 
 install_wheels() {
-  ((${#missing_wheels[@]})) || return 0
+  ((${#missing_wheels[@]} + ${#missing_nvcc[@]})) || return 0
   private_python "$deps/pip"
-  say "unpacking wheels into $deps/wheels"
-  wheels --pip "$deps/pip/bin/python"
+  if ((${#missing_wheels[@]})); then
+    say "unpacking wheels into $deps/wheels"
+    wheels --pip "$deps/pip/bin/python"
+  fi
+  if ((${#missing_nvcc[@]})); then
+    say "unpacking nvcc into $deps/nvcc"
+    nvcc_wheels --pip "$deps/pip/bin/python"
+  fi
 }
 
 install_headers() {

@@ -25,6 +25,11 @@ TAKE = {
               "torch/lib/libgomp*.so*", "*.dist-info/licenses/*", "*.dist-info/METADATA"],
     "torch+gpu": ["torch/include/*", "torch/version.py", "torch/lib/*.so*", "*.dist-info/licenses/*",
                   "*.dist-info/METADATA"],
+    # The compiler's own parts: headers, no libraries to link, and of cccl what cuda_fp16.h includes.
+    "nvidia-cuda-nvcc+nvcc": ["nvidia/cu13/bin/nvcc*", "nvidia/cu13/bin/cudafe++", "nvidia/cu13/bin/ptxas",
+                              "nvidia/cu13/bin/fatbinary", "nvidia/cu13/bin/crt/*", "nvidia/cu13/include/*", "*.dist-info/*"],
+    "nvidia-cuda-runtime+nvcc": ["nvidia/cu13/include/*", "*.dist-info/*"],
+    "nvidia-cuda-cccl+nvcc": ["nvidia/cu13/include/nv/*", "nvidia/cu13/include/cccl/nv/*", "*.dist-info/*"],
 }
 # The interpreter the pins were made for; the C++ parts do not depend on it.
 TAGS = ["--only-binary=:all:", "--implementation=cp", "--python-version=3.11"]
@@ -120,7 +125,7 @@ def main():
     parser.add_argument("--into", required=True, type=Path)
     parser.add_argument("--pip", help="a Python that has pip")
     parser.add_argument("--skip", action="append", default=[], help="names that are not needed here")
-    parser.add_argument("--flavour", default="", choices=["", "+gpu"])
+    parser.add_argument("--flavour", default="", choices=["", "+gpu", "+nvcc"])
     parser.add_argument("--plan", action="store_true", help="print what is missing, install nothing")
     arguments = parser.parse_args()
     stamps = arguments.into / ".installed"

@@ -40,6 +40,9 @@ DeviceInfo describe_device(int index) {
   info.name = name.data();
   info.major = attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   info.minor = attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  info.multiprocessors = attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  info.shared_bytes = attribute(device, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  info.l2_bytes = attribute(device, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
   std::size_t total = 0;
   check(api.cuDeviceTotalMem_v2(&total, device), "cuDeviceTotalMem");
   info.memory_bytes = static_cast<std::int64_t>(total);

@@ -12,6 +12,9 @@ struct DeviceInfo {
   std::string name;
   int major = 0, minor = 0;  // compute capability
   std::int64_t memory_bytes = 0;
+  int multiprocessors = 0;
+  int shared_bytes = 0;  // that one block may have
+  std::int64_t l2_bytes = 0;
   std::string uuid;    // "GPU-...", as nvidia-smi -L prints it: how NVML finds the same card
   std::string driver;  // "580.159.04"; empty if unknown
   std::string cuda;    // the newest CUDA that the driver runs, "13.0"

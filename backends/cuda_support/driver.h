@@ -47,7 +47,14 @@ namespace ferry::cuda {
   X(cuGraphUpload)                \
   X(cuGraphLaunch)                \
   X(cuGraphExecDestroy)           \
-  X(cuGraphDestroy)
+  X(cuGraphDestroy)               \
+  X(cuModuleLoadData)             \
+  X(cuModuleUnload)               \
+  X(cuModuleGetFunction)          \
+  X(cuFuncSetAttribute)           \
+  X(cuLaunchKernel)               \
+  X(cuLaunchCooperativeKernel)    \
+  X(cuOccupancyMaxActiveBlocksPerMultiprocessor)
 
 struct Driver {
 #define FERRY_DECLARE(name) decltype(&::name) name = nullptr;

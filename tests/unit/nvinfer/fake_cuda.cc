@@ -1,121 +1,8 @@
-// A CUDA driver over host memory. Streams run at once, captures record closures, a fake clock gives exact times.
+// A CUDA driver over host memory, first part: devices, contexts, memory. Streams run at once, captures record closures,
+// a fake clock gives exact times.
 #include "fake_cuda.h"
 
-#define __CUDA_API_VERSION_INTERNAL
-#include <cuda.h>
-
-#include <cstdlib>
-#include <cstring>
-#include <functional>
-#include <map>
-#include <mutex>
-#include <set>
-#include <string>
-#include <utility>
-#include <vector>
-
-struct CUctx_st {
-  int device = 0;
-};
-struct CUgraph_st {
-  std::vector<std::function<void()>> work;
-};
-struct CUgraphExec_st {
-  std::vector<std::function<void()>> work;
-};
-struct CUstream_st {
-  bool capturing = false, invalidated = false;
-  CUgraph_st* graph = nullptr;
-};
-struct CUevent_st {
-  double at_ms = -1;
-};
-
-namespace {
-
-constexpr std::size_t kDeviceMemory = std::size_t{8} << 30;
-
-struct Failure {
-  int code, after;
-};
-
-struct State {
-  std::recursive_mutex mutex;
-  std::map<std::string, Failure> failures;
-  std::map<std::string, int> calls;
-  std::map<CUdeviceptr, std::size_t> allocations;
-  std::set<const void*> live;
-  CUctx_st context;
-  int context_holders = 0;
-  std::uint64_t device_bytes = 0;
-  double clock_ms = 0;
-};
-
-State& state() {
-  static State* instance = new State;
-  return *instance;
-}
-
-thread_local std::vector<CUcontext> context_stack;
-
-// Counts the call and says whether a planned failure is due.
-CUresult enter(const char* function) {
-  const std::lock_guard lock(state().mutex);
-  ++state().calls[function];
-  const auto planned = state().failures.find(function);
-  if (planned == state().failures.end()) return CUDA_SUCCESS;
-  if (planned->second.after-- > 0) return CUDA_SUCCESS;
-  const auto code = static_cast<CUresult>(planned->second.code);
-  state().failures.erase(planned);
-  return code;
-}
-
-CUresult enter_in_context(const char* function) {
-  const CUresult code = enter(function);
-  if (code != CUDA_SUCCESS) return code;
-  return context_stack.empty() ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS;
-}
-
-template <typename Handle>
-Handle* make() {
-  auto* handle = new Handle;
-  const std::lock_guard lock(state().mutex);
-  state().live.insert(handle);
-  return handle;
-}
-
-// Frees even when a failure is planned, as the driver does when it reports an earlier asynchronous one.
-template <typename Handle>
-CUresult destroy(Handle* handle, CUresult planned = CUDA_SUCCESS) {
-  const std::lock_guard lock(state().mutex);
-  if (state().live.erase(handle) == 0) return CUDA_ERROR_INVALID_HANDLE;
-  delete handle;
-  return planned;
-}
-
-CUresult run(CUstream stream, double cost_ms, std::function<void()> work) {
-  auto timed = [cost_ms, work = std::move(work)] {
-    work();
-    const std::lock_guard lock(state().mutex);
-    state().clock_ms += cost_ms;
-  };
-  if (stream->capturing) {
-    stream->graph->work.push_back(std::move(timed));
-  } else {
-    timed();
-  }
-  return CUDA_SUCCESS;
-}
-
-bool inside_allocation(CUdeviceptr address, std::size_t size) {
-  const std::lock_guard lock(state().mutex);
-  auto next = state().allocations.upper_bound(address);
-  if (next == state().allocations.begin()) return false;
-  const auto& [start, length] = *--next;
-  return address + size <= start + length;
-}
-
-}  // namespace
+#include "fake_cuda_state.h"
 
 void fake_cuda_fail(const char* function, int code, int after) {
   const std::lock_guard lock(state().mutex);
@@ -142,22 +29,6 @@ std::uint64_t fake_cuda_device_bytes() {
   const std::lock_guard lock(state().mutex);
   return state().device_bytes;
 }
-
-int fake_cuda_enqueue(void* stream, void (*work)(void*), void* user) {
-  return run(static_cast<CUstream>(stream), 2, [work, user] { work(user); });
-}
-
-int fake_cuda_forbidden_in_capture(void* stream) {
-  auto* target = static_cast<CUstream>(stream);
-  if (target->capturing) target->invalidated = true;
-  return target->capturing ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
-}
-
-#define FAKE FAKE_CUDA_EXPORT CUresult CUDAAPI
-#define ENTER(name) \
-  if (const CUresult planned = enter(name); planned != CUDA_SUCCESS) return planned
-#define ENTER_IN_CONTEXT(name) \
-  if (const CUresult planned = enter_in_context(name); planned != CUDA_SUCCESS) return planned
 
 FAKE cuInit(unsigned) {
   ENTER("cuInit");
@@ -194,7 +65,12 @@ FAKE cuDeviceGetName(char* name, int size, CUdevice) {
 }
 FAKE cuDeviceGetAttribute(int* value, CUdevice_attribute which, CUdevice) {
   ENTER("cuDeviceGetAttribute");
-  *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? 8 : 9;
+  static const std::map<int, int> values{{CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 8},
+                                         {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 9},
+                                         {CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 24},
+                                         {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 99 << 10},
+                                         {CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, 24 << 20}};
+  *value = values.at(which);
   return CUDA_SUCCESS;
 }
 FAKE cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice) {
@@ -300,74 +176,3 @@ FAKE cuMemsetD8Async(CUdeviceptr address, unsigned char byte, size_t size, CUstr
   if (!inside_allocation(address, size)) return CUDA_ERROR_INVALID_VALUE;
   return run(stream, 0, [=] { std::memset(reinterpret_cast<void*>(address), byte, size); });
 }
-
-FAKE cuStreamCreate(CUstream* stream, unsigned) {
-  ENTER_IN_CONTEXT("cuStreamCreate");
-  *stream = make<CUstream_st>();
-  return CUDA_SUCCESS;
-}
-FAKE cuStreamDestroy_v2(CUstream stream) { return destroy(stream, enter("cuStreamDestroy_v2")); }
-FAKE cuStreamSynchronize(CUstream stream) {
-  ENTER_IN_CONTEXT("cuStreamSynchronize");
-  return stream->capturing ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
-}
-FAKE cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode) {
-  ENTER_IN_CONTEXT("cuStreamBeginCapture_v2");
-  if (stream->capturing) return CUDA_ERROR_ILLEGAL_STATE;
-  stream->capturing = true;
-  stream->invalidated = false;
-  stream->graph = make<CUgraph_st>();
-  return CUDA_SUCCESS;
-}
-FAKE cuStreamEndCapture(CUstream stream, CUgraph* graph) {
-  CUresult code = enter_in_context("cuStreamEndCapture");
-  *graph = nullptr;
-  if (!stream->capturing) return CUDA_ERROR_ILLEGAL_STATE;
-  stream->capturing = false;
-  if (stream->invalidated) code = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-  if (code != CUDA_SUCCESS) {
-    destroy(std::exchange(stream->graph, nullptr));
-    return code;
-  }
-  *graph = std::exchange(stream->graph, nullptr);
-  return CUDA_SUCCESS;
-}
-
-FAKE cuEventCreate(CUevent* event, unsigned) {
-  ENTER_IN_CONTEXT("cuEventCreate");
-  *event = make<CUevent_st>();
-  return CUDA_SUCCESS;
-}
-FAKE cuEventDestroy_v2(CUevent event) { return destroy(event, enter("cuEventDestroy_v2")); }
-FAKE cuEventRecord(CUevent event, CUstream stream) {
-  ENTER_IN_CONTEXT("cuEventRecord");
-  return run(stream, 0, [event] { event->at_ms = state().clock_ms; });
-}
-FAKE cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned) {
-  ENTER_IN_CONTEXT("cuEventRecordWithFlags");
-  return run(stream, 0, [event] { event->at_ms = state().clock_ms; });
-}
-FAKE cuEventElapsedTime(float* milliseconds, CUevent start, CUevent stop) {
-  ENTER_IN_CONTEXT("cuEventElapsedTime");
-  if (start->at_ms < 0 || stop->at_ms < 0) return CUDA_ERROR_INVALID_HANDLE;
-  *milliseconds = static_cast<float>(stop->at_ms - start->at_ms);
-  return CUDA_SUCCESS;
-}
-
-FAKE cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgraph graph, unsigned long long) {
-  ENTER_IN_CONTEXT("cuGraphInstantiateWithFlags");
-  *executable = make<CUgraphExec_st>();
-  (*executable)->work = graph->work;
-  return CUDA_SUCCESS;
-}
-FAKE cuGraphUpload(CUgraphExec, CUstream) {
-  ENTER_IN_CONTEXT("cuGraphUpload");
-  return CUDA_SUCCESS;
-}
-FAKE cuGraphLaunch(CUgraphExec executable, CUstream) {
-  ENTER_IN_CONTEXT("cuGraphLaunch");
-  for (const auto& work : executable->work) work();
-  return CUDA_SUCCESS;
-}
-FAKE cuGraphExecDestroy(CUgraphExec executable) { return destroy(executable, enter("cuGraphExecDestroy")); }
-FAKE cuGraphDestroy(CUgraph graph) { return destroy(graph, enter("cuGraphDestroy")); }

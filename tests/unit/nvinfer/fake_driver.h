@@ -16,6 +16,7 @@ struct FakeDriver {
   std::uint64_t (*device_bytes)();
   int (*enqueue)(void*, void (*)(void*), void*);
   int (*forbidden_in_capture)(void*);
+  void (*kernel)(const char*, void (*)(void**, void*), void*);
 
   static const FakeDriver& get() {
     static const FakeDriver driver = load();
@@ -39,6 +40,7 @@ struct FakeDriver {
     find(library, "fake_cuda_device_bytes", driver.device_bytes);
     find(library, "fake_cuda_enqueue", driver.enqueue);
     find(library, "fake_cuda_forbidden_in_capture", driver.forbidden_in_capture);
+    find(library, "fake_cuda_kernel", driver.kernel);
     return driver;
   }
 };

@@ -1,0 +1,71 @@
+#include "cuda_support/kernels.h"
+
+#include <string>
+
+#include "cuda_support/driver.h"
+#include "cuda_support/error.h"
+
+namespace ferry::cuda {
+namespace {
+
+std::string shape(const Launch& how) {
+  std::string text = std::to_string(how.grid[0]);
+  for (const unsigned size : {how.grid[1], how.grid[2]}) text += "x" + std::to_string(size);
+  return text + " blocks of " + std::to_string(how.block[0] * how.block[1] * how.block[2]) + " threads, " +
+         std::to_string(how.shared_bytes) + " bytes shared";
+}
+
+}  // namespace
+
+Kernels::Kernels(const KernelImage& image) {
+  if (!image.compiled()) throw Unavailable(kNoKernels, kNoKernelsRemedy);
+  check(driver().cuCtxGetCurrent(&context_), "cuCtxGetCurrent");
+  check(driver().cuModuleLoadData(&handle_, image.data), "cuModuleLoadData", "ferry's kernels");
+}
+
+Kernels::~Kernels() {
+  if (handle_ == nullptr) return;
+  const Driver* api = driver_if_loaded();
+  if (const CUresult pushed = api->cuCtxPushCurrent_v2(context_); pushed != CUDA_SUCCESS) {
+    check_in_destructor(pushed, "cuCtxPushCurrent");
+    return;
+  }
+  check_in_destructor(api->cuModuleUnload(handle_), "cuModuleUnload");
+  CUcontext popped = nullptr;
+  check_in_destructor(api->cuCtxPopCurrent_v2(&popped), "cuCtxPopCurrent");
+}
+
+CUfunc_st* Kernels::function(const char* name) const {
+  CUfunction found = nullptr;
+  check(driver().cuModuleGetFunction(&found, handle_, name), "cuModuleGetFunction", name);
+  return found;
+}
+
+void launch(CUfunc_st* function, const Launch& how, void** arguments, CUstream_st* stream) {
+  const auto& [gx, gy, gz] = how.grid;
+  const auto& [bx, by, bz] = how.block;
+  if (how.cooperative) {
+    const auto code =
+        driver().cuLaunchCooperativeKernel(function, gx, gy, gz, bx, by, bz, how.shared_bytes, stream, arguments);
+    if (code != CUDA_SUCCESS) throw Error("cuLaunchCooperativeKernel", code, shape(how));
+  } else {
+    const auto code =
+        driver().cuLaunchKernel(function, gx, gy, gz, bx, by, bz, how.shared_bytes, stream, arguments, nullptr);
+    if (code != CUDA_SUCCESS) throw Error("cuLaunchKernel", code, shape(how));
+  }
+}
+
+void allow_shared(CUfunc_st* function, unsigned bytes) {
+  check(driver().cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(bytes)),
+        "cuFuncSetAttribute", std::to_string(bytes) + " bytes of shared memory");
+}
+
+int resident_blocks(CUfunc_st* function, unsigned threads, unsigned shared_bytes) {
+  int blocks = 0;
+  check(
+      driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, function, static_cast<int>(threads), shared_bytes),
+      "cuOccupancyMaxActiveBlocksPerMultiprocessor");
+  return blocks;
+}
+
+}  // namespace ferry::cuda
