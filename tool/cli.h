@@ -38,6 +38,7 @@ void add_infer(Cli& cli);
 void add_bench(Cli& cli);
 void add_compare(Cli& cli);
 void add_inspect(Cli& cli);
+void add_eval(Cli& cli);
 
 /// "1,8,32" -> {1, 8, 32}; throws Error(kUsage) naming `option`.
 std::vector<std::int64_t> parse_batches(const std::string& option, const std::string& text);

@@ -6,6 +6,7 @@
 #include "ferry/compare.h"
 #include "ferry/engine_file.h"
 #include "ferry/error.h"
+#include "ferry/evaluate.h"
 #include "ferry/fetch.h"
 #include "ferry/files.h"
 #include "ferry/image.h"

@@ -1,0 +1,29 @@
+// Options of the verbs that read pictures: which ones, how they are preprocessed, in which batches.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "context.h"
+#include "ferry/image_set.h"
+
+namespace ferry::tool {
+
+struct PictureFlags {
+  std::string preset = "imagenet-v1";
+  std::int64_t batch = 8;
+  int threads = 0;
+  int resize = 0, crop = 0;  // 0: the preset's
+  bool exif = false;
+
+  void add_to(CLI::App* verb);
+  LoaderOptions loader() const;  // throws Error(kUsage)
+};
+
+/// The set in `folder`, with `labels` or, if that is empty, with labels.csv where the folder has one.
+ImageSet find_set(const std::string& folder, const std::string& labels);
+
+/// Names each broken picture on stderr (the first ten), says how many there are; true if there are any.
+bool report_broken(const std::vector<BrokenImage>& broken, const Context& context);
+
+}  // namespace ferry::tool
