@@ -10,17 +10,12 @@
 
 #include "base/files.h"
 #include "ferry/error.h"
+#include "image/sources.h"
 
 namespace ferry {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool looks_like_picture(const fs::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
-}
 
 void require_folder(const std::string& folder) {
   std::error_code error;
@@ -61,27 +56,12 @@ ImageSet from_label_file(const std::string& folder, const std::string& file) {
   return set;
 }
 
-std::vector<std::string> pictures_below(const fs::path& folder) {
-  std::vector<std::string> paths;
-  const auto options = fs::directory_options::follow_directory_symlink | fs::directory_options::skip_permission_denied;
-  std::error_code error;
-  for (fs::recursive_directory_iterator it(folder, options, error), end; it != end; it.increment(error)) {
-    if (error) throw Error(Stage::kImage, folder.string(), error.message());
-    if (it.depth() > 32) it.disable_recursion_pending();  // a loop of links
-    std::error_code ignored;
-    if (looks_like_picture(it->path()) && it->is_regular_file(ignored)) paths.push_back(it->path().string());
-  }
-  if (error) throw Error(Stage::kImage, folder.string(), error.message());
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
-
 // ImageNet's validation folder: nothing but class folders on top; their sorted names are the classes.
 std::vector<fs::path> class_folders(const std::string& folder) {
   std::vector<fs::path> folders;
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.is_directory()) folders.push_back(entry.path());
-    if (looks_like_picture(entry.path())) return {};
+    if (looks_like_picture(entry.path().string())) return {};
   }
   std::sort(folders.begin(), folders.end());
   return folders.size() < 2 ? std::vector<fs::path>{} : folders;
@@ -93,13 +73,35 @@ ImageSet from_folder(const std::string& folder) {
   set.labelled = !classes.empty();
   set.layout = set.labelled ? "class folders" : "flat folder";
   for (std::size_t c = 0; c < classes.size(); ++c)
-    for (std::string& path : pictures_below(classes[c])) set.items.push_back({std::move(path), static_cast<int>(c)});
+    for (std::string& path : pictures_below(classes[c].string()))
+      set.items.push_back({std::move(path), static_cast<int>(c)});
   if (classes.empty())
     for (std::string& path : pictures_below(folder)) set.items.push_back({std::move(path), -1});
   return set;
 }
 
 }  // namespace
+
+bool looks_like_picture(const std::string& name) {
+  std::string extension = fs::path(name).extension().string();
+  for (char& c : extension) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png" || extension == ".webp";
+}
+
+std::vector<std::string> pictures_below(const std::string& folder) {
+  std::vector<std::string> paths;
+  const auto options = fs::directory_options::follow_directory_symlink | fs::directory_options::skip_permission_denied;
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(folder, options, error), end; it != end; it.increment(error)) {
+    if (error) throw Error(Stage::kImage, folder, error.message());
+    if (it.depth() > 32) it.disable_recursion_pending();  // a loop of links
+    std::error_code ignored;
+    if (looks_like_picture(it->path().string()) && it->is_regular_file(ignored)) paths.push_back(it->path().string());
+  }
+  if (error) throw Error(Stage::kImage, folder, error.message());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
 
 ImageSet find_images(const std::string& folder, const std::string& labels_csv) {
   require_folder(folder);
