@@ -3,6 +3,7 @@
 
 #include "ferry/backend.h"
 #include "ferry/checkpoint.h"
+#include "ferry/classifier.h"
 #include "ferry/compare.h"
 #include "ferry/engine_file.h"
 #include "ferry/error.h"
@@ -13,6 +14,7 @@
 #include "ferry/image_set.h"
 #include "ferry/measure.h"
 #include "ferry/onnx.h"
+#include "ferry/pictures.h"
 #include "ferry/pipeline.h"
 #include "ferry/report.h"
 #include "ferry/resnet.h"
