@@ -35,6 +35,7 @@ void add_fetch(Cli& cli);
 void add_export(Cli& cli);
 void add_build(Cli& cli);
 void add_infer(Cli& cli);
+void add_classify(Cli& cli);
 void add_bench(Cli& cli);
 void add_compare(Cli& cli);
 void add_inspect(Cli& cli);

@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   ferry::tool::add_export(cli);
   ferry::tool::add_build(cli);
   ferry::tool::add_infer(cli);
+  ferry::tool::add_classify(cli);
   ferry::tool::add_bench(cli);
   ferry::tool::add_compare(cli);
   ferry::tool::add_eval(cli);

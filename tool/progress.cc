@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 
 struct Job::State {
   std::mutex mutex;
-  std::string name, phase;
+  std::string name, phase, unit;
   Clock::time_point started = Clock::now(), phase_started = started, shown{};
   std::atomic<bool> visible = false;
 
@@ -89,12 +89,17 @@ void Job::State::show(const std::string& now_phase, std::int64_t done, std::int6
   } else {
     tail = fmt::format("{:.0f} s", std::chrono::duration<double>(now - started).count());
   }
+  const double seconds = std::chrono::duration<double>(now - phase_started).count();
+  if (!unit.empty() && seconds > 0.5 && done > 0)
+    tail = fmt::format("{:.{}f} {}/s{}{}", static_cast<double>(done) / seconds,
+                       static_cast<double>(done) < 100 * seconds ? 1 : 0, unit, tail.empty() ? "" : "  ", tail);
   const std::string line = arranged({name, gauge, phase == name ? "" : phase, tail}, columns);
   console().progress_line(shortened(line, columns));
 }
 
-Job::Job(const Context& context, std::string name) : state_(std::make_shared<State>()) {
+Job::Job(const Context& context, std::string name, std::string unit) : state_(std::make_shared<State>()) {
   state_->name = std::move(name);
+  state_->unit = std::move(unit);
   if (context.quiet) return;
   state_->visible = console().progress_on_terminal();
   if (state_->visible)

@@ -15,7 +15,8 @@ namespace ferry::tool {
 /// ended.
 class Job {
  public:
-  Job(const Context& context, std::string name);
+  /// With a `unit` ("pictures"), the rate so far is shown too: "812 pictures/s".
+  Job(const Context& context, std::string name, std::string unit = {});
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
   ~Job();

@@ -1,0 +1,122 @@
+"""classify: photographs in, labels out; broken ones by name; Ctrl-C keeps what is done."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import tarfile
+import unittest
+
+from harness import FERRY, SOURCE, CliTest
+
+FAKE = ("--backend", "fake")
+DATA = SOURCE / "tests/unit/image/data"
+
+
+class Classify(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.name = self.narrow()
+        (self.folder / "photos/sub").mkdir(parents=True)
+        for place in ("photos/a.jpg", "photos/sub/b.jpg"):
+            shutil.copy(DATA / "baseline.jpg", self.folder / place)
+        shutil.copy(DATA / "tall.png", self.folder / "photos/c.png")
+
+    def labels(self, *arguments, **more):
+        return self.ferry("classify", self.name, *arguments, *FAKE, "--json", **more).json()
+
+    def test_a_folder_as_a_table(self):
+        result = self.ferry("classify", self.name, "photos", *FAKE, "-k", 3)
+        lines = result.out.splitlines()
+        self.assertEqual(["photos/a.jpg", "photos/c.png", "photos/sub/b.jpg"], lines[::4])
+        self.assertRegex(lines[1], r"^ +\d+\.\d\d %  class \d$")
+        self.assertRegex(result.err, "3 classified, .* images/s")
+        self.assertRegex(result.err, "imagenet-v1.*class names: none")
+        self.fits(result.out + result.err)
+
+    def test_the_formats_say_the_same(self):
+        want = self.labels("photos")["results"]
+        self.assertAlmostEqual(1, sum(label["probability"] for label in self.labels("photos", "-k", 10)["results"][0]["labels"]), 4)
+        lines = self.ferry("classify", self.name, "photos", *FAKE, "--format", "jsonl").out.splitlines()
+        self.assertEqual(want, [json.loads(line) for line in lines])
+        self.ferry("classify", self.name, "photos", *FAKE, "-o", "out.csv")
+        with open(self.folder / "out.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([(r["picture"], label["class"]) for r in want for label in r["labels"]],
+                         [(row["picture"], int(row["class"])) for row in rows])
+        self.assertEqual(["1", "2", "3", "4", "5"], [row["rank"] for row in rows[:5]])
+
+    def test_every_kind_of_input_is_the_same_picture(self):
+        with tarfile.open(self.folder / "set.tar.gz", "w:gz") as archive:
+            archive.add(self.folder / "photos/a.jpg", "x/a.jpg")
+            archive.add(self.folder / self.name, "x/ignored.bin")
+        (self.folder / "list.txt").write_text("photos/a.jpg\n")
+        want = self.labels("photos/a.jpg")["results"][0]["labels"]
+        for given in ("photos/a.j*", "set.tar.gz", "@list.txt"):
+            results = self.labels(given)["results"]
+            self.assertEqual([want], [r["labels"] for r in results], given)
+        for piped in ("photos/a.jpg", "set.tar.gz", "list.txt"):
+            with open(self.folder / piped, "rb") as file:
+                done = subprocess.run([FERRY, "classify", self.name, "-", *FAKE, "--json"], stdin=file, capture_output=True,
+                                      cwd=self.folder, env=self.environment, check=True)
+            self.assertEqual([want], [r["labels"] for r in json.loads(done.stdout)["results"]], piped)
+
+    def test_broken_pictures_are_named_counted_and_skipped(self):
+        good = (self.folder / "photos/a.jpg").read_bytes()
+        (self.folder / "photos/cut.jpg").write_bytes(good[: len(good) // 2])
+        (self.folder / "photos/text.jpg").write_text("not a picture")
+        (self.folder / "photos/empty.jpg").write_bytes(b"")
+        (self.folder / "list.txt").write_text("photos\nphotos/gone.jpg\nphotos/a.jpg\n")
+        result = self.ferry("classify", self.name, "photos", "@list.txt", *FAKE, "--json", code=1)
+        summary = result.json()
+        self.assertEqual((4, 5), (summary["classified"], summary["broken"]))
+        self.assertEqual(9, len(summary["results"]))
+        for name, why in (("photos/cut.jpg", "truncated"), ("photos/text.jpg", "not a JPEG"), ("photos/empty.jpg", "empty"),
+                          ("photos/gone.jpg", "No such file"), ("photos:", "regular file")):
+            self.assertRegex(result.err, f"not classified: {name}.*{why}")
+        self.assertEqual(6, self.labels("photos", "--max-pixels", 100, code=1)["broken"])
+
+    def test_labels_preset_and_batches(self):
+        (self.folder / "names.txt").write_text("".join(f"name {i}\n" for i in range(10)))
+        plain = self.labels("photos", "--batch", 2, "--threads", 2)
+        named = self.labels("photos", "--labels", "names.txt", "--batch", 1)
+        for a, b in zip(plain["results"], named["results"]):
+            self.assertEqual([f"name {label['class']}" for label in a["labels"]], [label["name"] for label in b["labels"]])
+        self.assertEqual("names.txt", named["class_names"])
+        other = self.labels("photos", "--preset", "imagenet-v2")
+        self.assertEqual(232, other["preprocessing"]["resize"])
+        self.assertNotEqual(plain["results"], other["results"])
+        self.assertEqual(("custom", 240), tuple(self.labels("photos", "--resize", 240)["preprocessing"].values())[:2])
+
+    def test_wrong_usage_is_said_before_anything_is_built(self):
+        self.fails("classify", self.name, "absent", *FAKE, says="absent: there is no such file")
+        self.fails("classify", self.name, "photos", *FAKE, "--preset", "v9", code=2, says="imagenet-v2")
+        self.fails("classify", self.name, "photos", *FAKE, "--mean", "1,2", code=2, says="three numbers")
+        self.fails("classify", self.name, "photos", *FAKE, "--format", "xml", code=2, says="jsonl")
+        self.fails("classify", self.name, "photos", *FAKE, "--crop", 160, code=2, says="takes 224x224")
+        self.fails("classify", self.name, "photos", *FAKE, "-o", "no/folder/x.csv", says="x.csv")
+
+    def test_a_failing_engine_leaves_no_file(self):
+        for entry in ("open_session", "staging", "submit", "wait"):
+            self.fails("classify", self.name, "photos", *FAKE, "-o", "out.csv", env={"FERRY_FAKE_FAIL": entry}, says=entry)
+            self.assertFalse((self.folder / "out.csv").exists(), entry)
+            self.assertEqual([], self.left_behind(), entry)
+
+    def test_interrupted_it_writes_what_is_done(self):
+        (self.folder / "list.txt").write_text("photos/a.jpg\n" * 20000)
+        process = self.start("classify", self.name, "@list.txt", *FAKE, "-o", "out.jsonl", "--threads", "1", "--batch", "4")
+        while not process.stderr.readline().startswith("classifying"):
+            self.assertIsNone(process.poll())
+        self.assertTrue(self.wait_for(lambda: any(p.stat().st_size > 0 for p in self.folder.glob("out.jsonl.*"))))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        self.assertEqual(130, process.returncode, err)
+        self.assertRegex(err, "stopped before the end")
+        lines = (self.folder / "out.jsonl").read_text().splitlines()
+        self.assertTrue(0 < len(lines) < 20000 and all("labels" in json.loads(line) for line in lines))
+        self.assertEqual([], self.left_behind())
+
+
+if __name__ == "__main__":
+    unittest.main()
