@@ -4,7 +4,7 @@
     python/check_images.py build/tests/unit/image/image_dump [FOLDER...]
 
 Pictures: the committed fixtures, about 150 made on the spot (sizes, modes, codings, EXIF), and the folders given, or
-the shared photographs. Ends with 0 if all agree, 1 if any differs, 77 if Pillow or NumPy is missing.
+96 of the shared photographs. Ends with 0 if all agree, 1 if any differs, 77 if Pillow or NumPy is missing.
 """
 import hashlib
 import io
@@ -196,6 +196,8 @@ def main():
         make_broken(made, rng)
         own = list(pictures(os.path.join(ROOT, "tests", "unit", "image", "data"))) + list(pictures(made))
         given = [p for f in folders for p in pictures(f)]
+        if len(sys.argv) == 2:
+            given = given[:: max(1, len(given) // 96)][:96]  # CI's minutes
         bad = compare(sys.argv[1], "imagenet-v1", False, own + given)
         bad += compare(sys.argv[1], "imagenet-v2", True, own)
     for line in bad[:40]:

@@ -1,8 +1,9 @@
-"""Installs ferry, compiles README's ten lines against the installed package with find_package, and runs them.
+"""Installs ferry, compiles README's two examples against the installed package with find_package, and runs them.
 
     consumer_test.py SOURCE_DIR BUILD_DIR CXX_COMPILER
 """
 
+import json
 import os
 import random
 import re
@@ -27,12 +28,13 @@ def run(*command, ok=True, **options):
     return result
 
 
-def readme_example():
+def readme_examples():
     found = re.findall(r"<!-- compile -->\n```cpp\n(.*?)```", (SOURCE / "README.md").read_text(), re.DOTALL)
-    assert len(found) == 1, "README.md has one C++ example marked <!-- compile -->"
-    statements = [line for line in found[0].splitlines() if line.strip() and not line.startswith("#include")]
-    assert len(statements) <= 10, f"README promises ten lines; these are {len(statements)}"
-    return found[0]
+    assert len(found) == 2, "README.md has two C++ examples marked <!-- compile -->"
+    for code in found:
+        statements = [line for line in code.splitlines() if line.strip() and not line.startswith("#include")]
+        assert len(statements) <= 10, f"README promises ten lines; these are {len(statements)}"
+    return found
 
 
 def write_npy(path, shape, values):
@@ -55,7 +57,8 @@ def main():
     prefix, project = WORK / "prefix", WORK / "project"
     run("cmake", "--install", BUILD, "--prefix", prefix)
     shutil.copytree(SOURCE / "tests/consumer/project", project)
-    (project / "main.cc").write_text(readme_example())
+    for file, code in zip(("main.cc", "photos.cc"), readme_examples()):
+        (project / file).write_text(code)
     run("cmake", "-S", project, "-B", WORK / "build", f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_CXX_COMPILER={COMPILER}",
         "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
     run("cmake", "--build", WORK / "build")
@@ -77,7 +80,12 @@ def main():
     best = max(enumerate(read_npy(scores)), key=lambda pair: pair[1])[0]
     answer = run(classify, model, image, env=env).stdout
     assert answer == f"class {best}\n", f"README's example says {answer!r}, ferry infer says class {best}"
-    print(f"ok: {answer.strip()}")
+    photo = SOURCE / "tests/unit/image/data/baseline.jpg"
+    labels = json.loads(run(ferry, "classify", model, photo, "--json", env=env).stdout)["results"][0]["labels"]
+    answer = run(WORK / "build/photos", model, photo, env=env).stdout.splitlines()
+    expected = [f"{photo}: {label['name']}" for label in labels]
+    assert [line.rsplit(" ", 1)[0] for line in answer] == expected, f"{answer} is not {expected}"
+    print(f"ok: {answer[0]}")
 
 
 main()
