@@ -155,7 +155,7 @@ void add_options(CLI::App* verb, Options& options) {
   verb->add_option("--batch", options.classifier.batch, "Pictures that run together (default: chosen for the engine)")
       ->type_name("N")
       ->check(CLI::Range(1, 65536));
-  verb->add_option("--threads", options.classifier.threads, "Threads that decode (default: one for each processor)")
+  verb->add_option("--decode-threads", options.classifier.threads, "Threads that decode (default: one a processor)")
       ->type_name("N")
       ->check(CLI::Range(1, 1024));
   options.open.add_to(verb);

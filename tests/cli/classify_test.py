@@ -79,7 +79,7 @@ class Classify(CliTest):
 
     def test_labels_preset_and_batches(self):
         (self.folder / "names.txt").write_text("".join(f"name {i}\n" for i in range(10)))
-        plain = self.labels("photos", "--batch", 2, "--threads", 2)
+        plain = self.labels("photos", "--batch", 2, "--decode-threads", 2)
         named = self.labels("photos", "--labels", "names.txt", "--batch", 1)
         for a, b in zip(plain["results"], named["results"]):
             self.assertEqual([f"name {label['class']}" for label in a["labels"]], [label["name"] for label in b["labels"]])
@@ -105,7 +105,7 @@ class Classify(CliTest):
 
     def test_interrupted_it_writes_what_is_done(self):
         (self.folder / "list.txt").write_text("photos/a.jpg\n" * 20000)
-        process = self.start("classify", self.name, "@list.txt", *FAKE, "-o", "out.jsonl", "--threads", "1", "--batch", "4")
+        process = self.start("classify", self.name, "@list.txt", *FAKE, "-o", "out.jsonl", "--decode-threads", "1", "--batch", "4")
         while not process.stderr.readline().startswith("classifying"):
             self.assertIsNone(process.poll())
         self.assertTrue(self.wait_for(lambda: any(p.stat().st_size > 0 for p in self.folder.glob("out.jsonl.*"))))
