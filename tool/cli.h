@@ -33,6 +33,7 @@ class Cli {
 void add_doctor(Cli& cli);
 void add_fetch(Cli& cli);
 void add_export(Cli& cli);
+void add_quantize(Cli& cli);
 void add_build(Cli& cli);
 void add_infer(Cli& cli);
 void add_classify(Cli& cli);

@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
   ferry::tool::add_doctor(cli);
   ferry::tool::add_fetch(cli);
   ferry::tool::add_export(cli);
+  ferry::tool::add_quantize(cli);
   ferry::tool::add_build(cli);
   ferry::tool::add_infer(cli);
   ferry::tool::add_classify(cli);

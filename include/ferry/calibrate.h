@@ -1,0 +1,76 @@
+// What the values inside a network look like: statistics of every tensor that will be quantised, gathered by running
+// pictures through the float model, kept in a JSON file, and turned into ranges by one of four methods.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ferry/backend.h"
+#include "ferry/image_set.h"
+#include "ferry/onnx.h"
+
+namespace ferry {
+
+/// Everything known about one tensor. Adding values in any order and any grouping gives the same bins.
+struct TensorStatistics {
+  std::uint64_t count = 0, zeros = 0;  // elements; exact zeros among them
+  float min = 0, max = 0;
+  double bin_width = 0;               // a power of two; grows with the range
+  std::vector<std::uint64_t> bins;    // of |x|, without exact zeros: bin i is [i, i + 1) * bin_width
+  std::vector<float> channel_max;     // of |x|, for each channel (dimension 1)
+  std::vector<double> channel_mean;   // of x
+  std::vector<double> channel_power;  // of x^2
+
+  float max_abs() const noexcept { return -min > max ? -min : max; }
+  /// Adds a float32 tensor [n, channels, ...]. Throws Error(kQuantize) naming `name` on NaN, infinity or another
+  /// number of channels; then nothing was added.
+  void add(const TensorView& values, const std::string& name);
+};
+
+enum class RangeMethod { kMax, kPercentile, kEntropy, kMse };
+const char* name_of(RangeMethod method) noexcept;         // "max", "percentile", "entropy", "mse"
+RangeMethod range_method_named(const std::string& name);  // throws Error(kUsage)
+
+struct RangeOptions {
+  RangeMethod method = RangeMethod::kMse;
+  double percentile = 99.99;  // of |x|, for kPercentile
+};
+/// The |x| that becomes 127. 0 for a tensor of zeros.
+///   max         the largest
+///   percentile  the smallest bin edge that covers this share of the values
+///   entropy     least Kullback-Leibler divergence of the quantised from the real distribution (TensorRT's procedure)
+///   mse         least mean squared error of rounding and clipping together
+double range_of(const TensorStatistics& statistics, const RangeOptions& options);
+
+struct Calibration {
+  std::string preprocessing, engine;
+  std::int64_t images = 0;
+  std::map<std::string, TensorStatistics> tensors;
+  std::vector<BrokenImage> broken;
+};
+
+/// Runs a batch through the float model and gives the wanted tensors, in their order.
+using TensorRunner = std::function<std::vector<Tensor>(const TensorView& batch)>;
+
+/// `model` with these tensors as its outputs, in this order. Throws Error(kQuantize) for a name it does not have.
+OnnxModel with_outputs(const OnnxModel& model, const std::vector<std::string>& tensors);
+/// An engine that runs an ONNX model given in memory: the best that opens ONNX as it is, else the best that builds.
+/// `backend` names one. Throws Error(kBackend) with each one's reason if there is none.
+Engine open_for_calibration(const OnnxModel& model, std::int64_t batch, const std::string& backend,
+                            const Progress& progress, const Log& log);
+
+struct CalibrateOptions {
+  LoaderOptions loader;
+  std::int64_t max_images = 0;  // 0: all; otherwise that many, drawn evenly with `seed`
+  std::uint64_t seed = 0;
+  Progress progress;
+};
+/// Streams the set through `run` and adds everything up: one batch in memory. Throws Error(kImage) if no picture can be
+/// read, Error(kQuantize) on NaN, Error(kInterrupted).
+Calibration gather(const std::vector<std::string>& tensors, const TensorRunner& run, const ImageSet& images,
+                   const CalibrateOptions& options);
+
+}  // namespace ferry

@@ -1,0 +1,252 @@
+// Q/DQ insertion.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+#include "ferry/error.h"
+#include "ferry/quantize.h"
+#include "onnx/graph_index.h"
+#include "onnx/model_impl.h"
+#include "onnx/tensor_proto.h"
+#include "quantize/channels.h"
+#include "quantize/half.h"
+#include "quantize/layers.h"
+
+namespace ferry {
+namespace {
+
+using onnx::NodeProto;
+using onnx::TensorProto;
+
+constexpr float kSteps = 127;
+constexpr float kDeadScale = 1.0f / kSteps;  // of a tensor or channel that is all zeros: any positive number does
+
+TensorProto scalar(const std::string& name, float value) {
+  return make_tensor(name, {DType::kFloat32, {}, reinterpret_cast<const std::byte*>(&value)});
+}
+
+class Inserter {
+ public:
+  Inserter(OnnxModel& model, const Calibration& calibration, const QuantizeOptions& options)
+      : graph_(*model.impl().proto.mutable_graph()),
+        calibration_(calibration),
+        options_(options),
+        index_(graph_),
+        plan_(plan_layers(model, options.keep)) {}
+
+  QuantizeReport run() {
+    check_keep();
+    if (plan_.layers.empty())
+      throw Error(Stage::kQuantize, "model", "there is nothing that can be quantised",
+                  plan_.kept.empty() ? "It has no convolution and no matrix product."
+                                     : fmt::format("{}: {}", plan_.kept.front().node, plan_.kept.front().reason));
+    for (const std::string& tensor : plan_.tensors()) add_scale(tensor);
+    for (const QuantizedLayer& layer : plan_.layers) quantize(layer);
+    weave();
+    keep_others();
+    erase_unused(graph_);
+    return std::move(report_);
+  }
+
+ private:
+  void check_keep() const {
+    std::set<std::string> unknown = options_.keep;
+    for (const QuantizedLayer& layer : plan_.layers) unknown.erase(layer.node);
+    for (const FloatLayer& layer : plan_.kept) unknown.erase(layer.node);
+    if (unknown.empty()) return;
+    const std::string example = !plan_.layers.empty() ? plan_.layers.back().node : "";
+    throw Error(Stage::kQuantize, *unknown.begin(), "is no convolution or matrix product of this model",
+                example.empty() ? "" : fmt::format("Layers are called as its nodes, for example {}.", example));
+  }
+
+  // Those that were asked for go to FP16, where they are fastest; those that cannot be quantised stay as they are.
+  void keep_others() {
+    const std::vector<std::string> halves = keep_in_half(graph_, {options_.keep.begin(), options_.keep.end()});
+    for (const FloatLayer& kept : plan_.kept) {
+      const bool asked = options_.keep.contains(kept.node);
+      const bool half = std::find(halves.begin(), halves.end(), kept.node) != halves.end();
+      report_.kept.push_back({kept.node, kept.op,
+                              !asked ? kept.reason
+                              : half ? "FP16, as asked"
+                                     : "FP32, as asked: its weights are beyond FP16"});
+    }
+  }
+
+  struct Pair {  // Q and DQ of one activation
+    NodeProto quantize, dequantize;
+  };
+
+  const TensorStatistics& statistics(const std::string& tensor) const {
+    const auto found = calibration_.tensors.find(tensor);
+    if (found == calibration_.tensors.end() || found->second.count == 0)
+      throw Error(Stage::kQuantize, tensor, "the calibration does not cover this tensor",
+                  "It was made for another model, or for one that was not equalised: calibrate again.");
+    return found->second;
+  }
+
+  void add_scale(const std::string& tensor) {
+    const TensorStatistics& s = statistics(tensor);
+    const double range = range_of(s, options_.range);
+    ranges_[tensor] = range;
+    if (range == 0)
+      report_.notes.push_back(fmt::format("{} was zero in every picture", tensor));
+    else
+      note_dead_channels(tensor, s);
+    const std::string stem = index_.unused_name(tensor + "_scale");
+    *graph_.add_initializer() = scalar(stem, range > 0 ? static_cast<float>(range) / kSteps : kDeadScale);
+    const std::int8_t zero = 0;
+    *graph_.add_initializer() = make_tensor(index_.unused_name(tensor + "_zero"),
+                                            {DType::kInt8, {}, reinterpret_cast<const std::byte*>(&zero)});
+    Pair pair;
+    for (NodeProto* node : {&pair.quantize, &pair.dequantize}) {
+      const bool first = node == &pair.quantize;
+      node->set_op_type(first ? "QuantizeLinear" : "DequantizeLinear");
+      node->set_name(tensor + (first ? "/quantize" : "/dequantize"));
+      node->add_input(first ? tensor : tensor + "_q");
+      node->add_input(stem);
+      node->add_input(index_.unused_name(tensor + "_zero"));
+      node->add_output(tensor + (first ? "_q" : "_dq"));
+    }
+    pairs_.emplace(tensor, std::move(pair));
+  }
+
+  void note_dead_channels(const std::string& tensor, const TensorStatistics& s) {
+    const auto dead = std::count(s.channel_max.begin(), s.channel_max.end(), 0.0f);
+    if (dead > 0)
+      report_.notes.push_back(
+          fmt::format("{}: {} of {} channels were zero in every picture", tensor, dead, s.channel_max.size()));
+  }
+
+  void quantize(const QuantizedLayer& layer) {
+    NodeProto& node = *graph_.mutable_node(layer.index);
+    QuantizedNode entry{layer.node, layer.op, ranges_.at(layer.input), 0, !layer.residual.empty()};
+    entry.weight_noise = quantize_weight(layer, node);
+    node.set_input(0, layer.input + "_dq");
+    if (!layer.residual.empty()) {
+      NodeProto& add = *index_.consumers(node.output(0)).front();
+      for (int i = 0; i < add.input_size(); ++i)
+        if (add.input(i) == layer.residual) add.set_input(i, layer.residual + "_dq");
+    }
+    report_.quantized.push_back(std::move(entry));
+  }
+
+  // Per output channel, symmetric. Returns the noise over the signal that the layer's input makes of it.
+  double quantize_weight(const QuantizedLayer& layer, NodeProto& node) {
+    const TensorProto& weight = *index_.weight(layer.weight);
+    const TensorStatistics& input = statistics(layer.input);
+    const std::int64_t groups = int_attribute(node, "group", 1);
+    if (static_cast<std::int64_t>(input.channel_max.size()) != input_channels(weight, groups, layer.channel_axis))
+      throw Error(Stage::kQuantize, layer.node,
+                  fmt::format("the calibration has {} channels for its input", input.channel_max.size()),
+                  "It was made for another model: calibrate again.");
+    const auto values = floats_of(weight);
+    std::vector<float> scales(static_cast<std::size_t>(weight.dims(layer.channel_axis)), 0.0f);
+    for_each_weight(weight, groups, layer.channel_axis,
+                    [&](auto o, auto, auto e) { scales[o] = std::max(scales[o], std::fabs(values[e]) / kSteps); });
+    for (float& scale : scales)
+      if (!(scale > 0)) scale = kDeadScale;
+    std::vector<std::int8_t> rounded(values.size());
+    std::vector<double> shift(scales.size());
+    double noise = 0, signal = 0;
+    for_each_weight(weight, groups, layer.channel_axis, [&](auto o, auto i, auto e) {
+      const float q = std::min(std::max(std::nearbyint(values[e] / scales[o]), -kSteps), kSteps);
+      rounded[e] = static_cast<std::int8_t>(q);
+      const double error = static_cast<double>(q) * scales[o] - values[e];
+      shift[o] += error * input.channel_mean[i];
+      noise += error * error * input.channel_power[i];
+      signal += static_cast<double>(values[e]) * values[e] * input.channel_power[i];
+    });
+    if (options_.correct_bias) correct_bias(layer, node, shift);
+    add_weight(layer, node, weight, rounded, scales);
+    return signal > 0 ? noise / signal : 0;
+  }
+
+  void add_weight(const QuantizedLayer& layer, NodeProto& node, const TensorProto& weight,
+                  const std::vector<std::int8_t>& rounded, const std::vector<float>& scales) {
+    const std::string stem = layer.node;
+    const std::string name = index_.unused_name(stem + ".weight_int8"),
+                      scale = index_.unused_name(stem + ".weight_scale");
+    const std::string zero = index_.unused_name(stem + ".weight_zero"),
+                      result = index_.unused_name(stem + ".weight_dq");
+    const Shape channels{static_cast<std::int64_t>(scales.size())};
+    const std::vector<std::int8_t> zeros(scales.size());
+    *graph_.add_initializer() =
+        make_tensor(name, {DType::kInt8, shape_of(weight), reinterpret_cast<const std::byte*>(rounded.data())});
+    *graph_.add_initializer() =
+        make_tensor(scale, {DType::kFloat32, channels, reinterpret_cast<const std::byte*>(scales.data())});
+    *graph_.add_initializer() =
+        make_tensor(zero, {DType::kInt8, channels, reinterpret_cast<const std::byte*>(zeros.data())});
+    NodeProto dequantize;
+    dequantize.set_op_type("DequantizeLinear");
+    dequantize.set_name(stem + "/weight_dequantize");
+    for (const std::string& input : {name, scale, zero}) dequantize.add_input(input);
+    dequantize.add_output(result);
+    set_attribute(dequantize, "axis", static_cast<std::int64_t>(layer.channel_axis));
+    before_[&node].push_back(std::move(dequantize));
+    node.set_input(1, result);
+  }
+
+  void correct_bias(const QuantizedLayer& layer, NodeProto& node, const std::vector<double>& shift) {
+    if (layer.op == "MatMul") return;  // it has no bias
+    const bool has = node.input_size() > 2 && !node.input(2).empty();
+    const TensorProto* old = has ? index_.weight(node.input(2)) : nullptr;
+    if (has && (old == nullptr || old->data_type() != TensorProto::FLOAT ||
+                element_count(shape_of(*old)) != static_cast<std::int64_t>(shift.size()) ||
+                float_attribute(node, "beta", 1) != 1))
+      return;
+    std::vector<float> values(shift.size());
+    for (std::size_t o = 0; o < shift.size(); ++o)
+      values[o] = static_cast<float>((old ? floats_of(*old)[o] : 0.0f) - shift[o]);
+    const std::string name = index_.unused_name(layer.node + ".bias_corrected");
+    *graph_.add_initializer() = make_tensor(name, {DType::kFloat32,
+                                                   {static_cast<std::int64_t>(values.size())},
+                                                   reinterpret_cast<const std::byte*>(values.data())});
+    while (node.input_size() < 3) node.add_input();
+    node.set_input(2, name);
+  }
+
+  // Puts each new node behind what it reads and before what reads it.
+  void weave() {
+    google::protobuf::RepeatedPtrField<NodeProto> old;
+    std::unordered_map<const NodeProto*, std::vector<NodeProto>> before = std::move(before_);
+    std::vector<std::vector<NodeProto>> in_front;
+    for (NodeProto& node : *graph_.mutable_node()) in_front.push_back(std::move(before[&node]));
+    old.Swap(graph_.mutable_node());
+    const auto add_pair = [&](const std::string& tensor) {
+      const auto pair = pairs_.find(tensor);
+      if (pair == pairs_.end()) return;
+      *graph_.add_node() = pair->second.quantize;
+      *graph_.add_node() = pair->second.dequantize;
+    };
+    for (const auto& input : graph_.input()) add_pair(input.name());
+    for (int n = 0; n < old.size(); ++n) {
+      for (NodeProto& node : in_front[static_cast<std::size_t>(n)]) *graph_.add_node() = std::move(node);
+      *graph_.add_node() = old.Get(n);
+      for (const std::string& output : old.Get(n).output()) add_pair(output);
+    }
+  }
+
+  onnx::GraphProto& graph_;
+  const Calibration& calibration_;
+  const QuantizeOptions& options_;
+  GraphIndex index_;
+  LayerPlan plan_;
+  QuantizeReport report_;
+  std::unordered_map<std::string, double> ranges_;
+  std::unordered_map<std::string, Pair> pairs_;
+  std::unordered_map<const NodeProto*, std::vector<NodeProto>> before_;
+};
+
+}  // namespace
+
+std::vector<std::string> tensors_to_calibrate(const OnnxModel& model) { return plan_layers(model).tensors(); }
+
+QuantizeReport insert_qdq(OnnxModel& model, const Calibration& calibration, const QuantizeOptions& options) {
+  QuantizeReport report = Inserter(model, calibration, options).run();
+  model.check();
+  return report;
+}
+
+}  // namespace ferry

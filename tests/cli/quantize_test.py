@@ -1,0 +1,157 @@
+"""quantize: the file it makes, a second run without pictures, the gate, what is refused."""
+
+import json
+import shutil
+import struct
+import unittest
+
+from compare_test import needs
+from harness import SOURCE, CliTest, narrow_tensors, read_npy, write_npy
+
+PICTURES = SOURCE / "tests/unit/image/data"
+LAYERS = 1 + 4 * 4 + 1  # of the narrow network
+
+
+def importable(name):
+    try:
+        __import__(name)
+        return True
+    except ImportError:
+        return False
+
+
+@needs("openvino")
+class Quantize(CliTest):
+    def setUp(self):
+        super().setUp()
+        (self.folder / "images").mkdir()
+        for name in ("baseline.jpg", "cmyk.jpg", "alpha.png", "lossless.webp"):
+            if (PICTURES / name).exists():
+                shutil.copyfile(PICTURES / name, self.folder / "images" / name)
+
+    def quantize(self, name, *more, code=0):
+        return self.ferry("quantize", name, "--calibration", "images", "-o", "int8.onnx", *more, code=code)
+
+    def error(self, reference, model="int8.onnx"):
+        rows = self.ferry("eval", model, "--reference", reference, "--images", "images", "--json").json()["results"]
+        return rows[1]["relative_error"]
+
+    def test_every_layer_is_quantised_and_the_answers_stay(self):
+        name = self.narrow()
+        result = self.quantize(name, "--json", "r.json")
+        self.fits(result.out)
+        report = json.loads((self.folder / "r.json").read_text())
+        self.assertEqual((LAYERS, []), (len(report["layers"]), report["kept"]))
+        self.assertEqual(4, sum(layer["residual"] for layer in report["layers"]))
+        self.assertLess(self.error(name), 0.1)
+        self.assertEqual("int8", self.ferry("inspect", "int8.onnx", "--json").json()["precision"])
+
+    def test_a_second_run_needs_no_pictures_and_gives_the_same(self):
+        name = self.narrow()
+        self.quantize(name)
+        first = (self.folder / "int8.onnx").read_bytes()
+        shutil.rmtree(self.folder / "images")
+        again = ("quantize", name, "--calibration", "int8.calibration.json", "-o", "again.onnx")
+        self.ferry(*again)
+        self.assertEqual(first, (self.folder / "again.onnx").read_bytes())
+        self.ferry(*again, "--method", "max")
+        self.assertNotEqual(first, (self.folder / "again.onnx").read_bytes())
+        other = self.narrow("other.safetensors", seed=2)
+        result = self.ferry("quantize", other, "--calibration", "int8.calibration.json", "-o", "x.onnx", code=1)
+        self.assertIn("made for another model", result.err)
+        self.assertFalse((self.folder / "x.onnx").exists())
+
+    def rough(self):
+        """A network in which one channel of each inner tensor is so large that one scale leaves the others nothing."""
+        tensors = narrow_tensors()
+        name = self.narrow("rough.safetensors", seed=12)
+        data = bytearray((self.folder / name).read_bytes())
+        header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+        start = 8 + struct.unpack("<Q", data[:8])[0]
+        for stage in range(1, 5):
+            for c in range(32):  # the branch counts
+                self.scale(data, start, header[f"layer{stage}.0.bn3.weight"], c, 30)
+            for norm, conv in (("bn1", "conv2"), ("bn2", "conv3")):
+                for part in ("weight", "bias"):  # channel 3 leaves batch norm 1e5 times as large ...
+                    self.scale(data, start, header[f"layer{stage}.0.{norm}.{part}"], 3, 1e5)
+                shape = tensors[f"layer{stage}.0.{conv}.weight"]
+                taps = shape[2] * shape[3]
+                for o in range(shape[0]):  # ... and is taken down again by whoever reads it
+                    for t in range(taps):
+                        self.scale(data, start, header[f"layer{stage}.0.{conv}.weight"], (o * shape[1] + 3) * taps + t,
+                                   1e-5)
+        (self.folder / name).write_bytes(data)
+        # Random networks answer every picture with the same class by far; with most of its lead taken, errors show.
+        write_npy(self.folder / "x.npy", (1, 3, 224, 224))
+        self.ferry("infer", name, "--input", "x.npy", "--output", "y.npy")
+        at = start + header["fc.bias"]["data_offsets"][0]
+        biases = struct.unpack("<10f", data[at:at + 40])
+        data[at:at + 40] = struct.pack("<10f", *(b - 0.9 * y for b, y in zip(biases, read_npy(self.folder / "y.npy")[1])))
+        (self.folder / name).write_bytes(data)
+        return name
+
+    @staticmethod
+    def scale(data, start, entry, element, factor):
+        at = start + entry["data_offsets"][0] + 4 * element
+        data[at:at + 4] = struct.pack("<f", struct.unpack("<f", data[at:at + 4])[0] * factor)
+
+    def test_equalisation_and_the_gate_repair_what_plain_ranges_break(self):
+        name = self.rough()
+        plain = ("--method", "max", "--no-equalise", "--no-bias-correction")
+        self.quantize(name, *plain)
+        broken = self.error(name)
+        self.quantize(name)
+        equalised = self.error(name)
+        self.assertGreater(broken, 3 * equalised)
+        result = self.quantize(name, *plain, "--max-drop", "0", "--json", "r.json")
+        gate = json.loads((self.folder / "r.json").read_text())["gate"]
+        self.assertIn("back in", result.out)
+        self.assertTrue(gate["passed"] and gate["reverted"])
+        self.assertEqual("agreement", gate["measure"])
+        self.assertGreater(gate["drop_before"], 0)
+        self.assertEqual(0, gate["drop_after"])
+        self.assertLess(self.error(name), broken)
+
+    def test_what_is_kept_is_fp16_and_named(self):
+        result = self.quantize(self.narrow(), "--keep", "conv1,fc", "--json", "r.json")
+        report = json.loads((self.folder / "r.json").read_text())
+        self.assertEqual(["FP16, as asked"] * 2, [kept["reason"] for kept in report["kept"]])
+        self.assertEqual(LAYERS - 2, len(report["layers"]))
+        self.assertIn("fc (Gemm)", result.out)
+
+    @unittest.skipUnless(importable("onnxruntime") and importable("numpy"), "this Python has no onnxruntime")
+    def test_round_trip_through_onnxruntime(self):
+        import numpy
+        import onnxruntime
+        self.quantize(self.narrow(), "--keep", "layer1.0.conv2")
+        write_npy(self.folder / "x.npy", (2, 3, 224, 224))
+        self.ferry("infer", "int8.onnx", "--input", "x.npy", "--output", "y.npy")
+        shape, ours = read_npy(self.folder / "y.npy")
+        session = onnxruntime.InferenceSession(str(self.folder / "int8.onnx"), providers=["CPUExecutionProvider"])
+        theirs = session.run(None, {"input": numpy.load(self.folder / "x.npy")})[0]
+        ours = numpy.array(ours, dtype="float32").reshape(shape)
+        self.assertLess(numpy.linalg.norm(ours - theirs) / numpy.linalg.norm(theirs), 0.02)
+
+    def test_a_broken_picture_is_left_out(self):
+        (self.folder / "images" / "broken.jpg").write_bytes(b"nothing")
+        result = self.quantize(self.narrow(), code=1)
+        self.assertIn("broken.jpg", result.err)
+        self.assertTrue((self.folder / "int8.onnx").exists())
+
+    def test_what_is_refused(self):
+        name = self.narrow()
+        for more, message in ((("--keep", "conv9"), "conv9"), (("--method", "median"), "max, percentile"),
+                              (("--percentile", "99"), "--method percentile"), (("--seed", "3"), "--max-images"),
+                              (("--labels", "x.csv"), "--max-drop")):
+            self.assertIn(message, self.quantize(name, *more, code=1 if more[0] == "--keep" else 2).err)
+        (self.folder / "empty").mkdir()
+        (self.folder / "bad.json").write_text("{}")
+        for calibration, message in (("empty", "empty"), ("nowhere", "nowhere"), ("bad.json", "no calibration file")):
+            result = self.ferry("quantize", name, "--calibration", calibration, "-o", "int8.onnx", code=1)
+            self.assertIn(message, result.err)
+        self.assertFalse((self.folder / "int8.onnx").exists())
+        self.assertEqual([], self.left_behind())
+
+
+if __name__ == "__main__":
+    unittest.main()
