@@ -1,5 +1,3 @@
-#include "nvinfer/builder.h"
-
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,6 +6,7 @@
 #include "cuda_support/context.h"
 #include "nvinfer/config.h"
 #include "nvinfer/engine.h"
+#include "nvinfer/gpu_engine.h"
 #include "nvinfer/io_json.h"
 #include "nvinfer/monitor.h"
 #include "nvinfer/onnx_network.h"

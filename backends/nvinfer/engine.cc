@@ -146,6 +146,10 @@ std::unique_ptr<Executor> Engine::make_executor(void* arena, std::size_t arena_b
   return std::make_unique<SdkExecutor>(*this, std::move(context));
 }
 
+std::shared_ptr<GpuEngine> open_engine(const ferry_open_args& args) {
+  return std::make_shared<Engine>(args.plan, args.plan_size, parse_open_options(args.options_json), args.log);
+}
+
 std::string Engine::sdk_version() const { return version_text(library_.version); }
 
 std::string Engine::layers_json() const { return inspector_json(*engine_); }

@@ -7,18 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "cuda_support/context.h"
-#include "cuda_support/devices.h"
-#include "cuda_support/nvml.h"
+#include "nvinfer/gpu_engine.h"
 #include "nvinfer/library.h"
 #include "nvinfer/logger.h"
-#include "nvinfer/network.h"
-#include "nvinfer/options.h"
-#include "nvinfer/proof.h"
 
 namespace ferry::nvinfer {
 
-class Engine final : public Network {
+class Engine final : public GpuEngine {
  public:
   /// Checks the plan's header, the GPU, then deserialises. Throws Failure or cuda::Error.
   Engine(const void* plan, std::size_t size, const OpenOptions& options, const ferry_log& log);
@@ -32,15 +27,15 @@ class Engine final : public Network {
   std::size_t arena_bytes() const override;
   std::unique_ptr<Executor> make_executor(void* arena, std::size_t arena_bytes) override;
 
-  const cuda::Context& context() const noexcept { return *context_; }
-  const cuda::DeviceInfo& device() const noexcept { return device_; }
-  const OpenOptions& options() const noexcept { return options_; }
-  const Listener& listener() const noexcept { return listener_; }
-  std::string sdk_version() const;
-  std::size_t weights_bytes() const noexcept { return weights_bytes_; }
-  std::string layers_json() const;  // the inspector's; not for several threads at a time
-  Proof proof() const { return count_layers(layers_json()); }
-  cuda::Telemetry telemetry() const { return nvml_->now(); }
+  const cuda::Context& context() const noexcept override { return *context_; }
+  const cuda::DeviceInfo& device() const noexcept override { return device_; }
+  const OpenOptions& options() const noexcept override { return options_; }
+  std::string sdk_version() const override;
+  std::size_t weights_bytes() const noexcept override { return weights_bytes_; }
+  std::string layers_json() const override;  // the inspector's
+  Proof proof() const override { return count_layers(layers_json()); }
+  cuda::Telemetry telemetry() const override { return nvml_->now(); }
+  void say(int severity, const std::string& line) const override { listener_.say(severity, line); }
 
  private:
   friend class SdkExecutor;

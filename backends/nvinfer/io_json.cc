@@ -13,6 +13,8 @@ Json ports_json(const std::vector<Port>& ports) {
   return list;
 }
 
+}  // namespace
+
 Json device_json(const cuda::DeviceInfo& device) {
   return {{"kind", "gpu"},
           {"index", device.index},
@@ -23,18 +25,15 @@ Json device_json(const cuda::DeviceInfo& device) {
           {"cuda", device.cuda}};
 }
 
-}  // namespace
-
 Json profiles_json(const std::vector<Profile>& profiles) {
   Json list = Json::array();
   for (const Profile& p : profiles) list.push_back({{"min", p.min}, {"opt", p.opt}, {"max", p.max}});
   return list;
 }
 
-std::string io_json(const Engine& engine) {
+std::string io_json(const GpuEngine& engine) {
   std::int64_t max_batch = 0;
   for (const Profile& profile : engine.profiles()) max_batch = std::max(max_batch, profile.max);
-  const std::string layers = engine.layers_json();
   Json json = {{"inputs", ports_json(engine.inputs())},
                {"outputs", ports_json(engine.outputs())},
                {"profiles", profiles_json(engine.profiles())},
@@ -42,8 +41,8 @@ std::string io_json(const Engine& engine) {
                {"device", device_json(engine.device())},
                {"sdk_version", engine.sdk_version()},
                {"device_memory_bytes", engine.weights_bytes() + engine.arena_bytes()}};
-  json["precision_proof"] = Json::parse(to_json(count_layers(layers)));
-  if (engine.options().layer_info) json["layer_info"] = Json::parse(layers, nullptr, false);
+  json["precision_proof"] = Json::parse(to_json(engine.proof()));
+  if (engine.options().layer_info) json["layer_info"] = Json::parse(engine.layers_json(), nullptr, false);
   return json.dump();
 }
 

@@ -5,11 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "nvinfer/engine.h"
+#include "nvinfer/gpu_engine.h"
 
 namespace ferry::nvinfer {
 
+nlohmann::json device_json(const cuda::DeviceInfo& device);
 nlohmann::json profiles_json(const std::vector<Profile>& profiles);
-std::string io_json(const Engine& engine);
+std::string io_json(const GpuEngine& engine);
 
 }  // namespace ferry::nvinfer

@@ -35,6 +35,8 @@ class Lane {
   /// Computes on the inputs that are on the device.
   void run_resident(const cuda::Stream& stream, const Marks* marks, bool graphs);
   void fetch(const Network& network, const Staging& staging, const cuda::Stream& stream) const;
+  /// When the stream has ended what was run. Throws Failure.
+  void finish() { executor_->finish(); }
 
   /// Why a capture was refused, once; empty otherwise.
   std::string take_refusal() { return std::exchange(refusal_, {}); }

@@ -1,22 +1,21 @@
-// The C interface of the modules tensorrt and tensorrt_rtx: each entry calls one function, and no exception leaves it.
+// The C interface of the modules that open plans on a GPU: each entry calls one function, and no exception leaves it.
 #include <memory>
 #include <string>
 
 #include "backend_abi.h"
 #include "cuda_support/error.h"
-#include "nvinfer/builder.h"
-#include "nvinfer/engine.h"
+#include "nvinfer/failure.h"
+#include "nvinfer/gpu_engine.h"
 #include "nvinfer/io_json.h"
 #include "nvinfer/session.h"
 #include "nvinfer/sink.h"
-#include "nvinfer/support.h"
 
 struct ferry_engine {
-  std::shared_ptr<ferry::nvinfer::Engine> engine;
+  std::shared_ptr<ferry::nvinfer::GpuEngine> engine;
 };
 
 struct ferry_session {
-  std::shared_ptr<ferry::nvinfer::Engine> engine;  // sessions keep their engine alive
+  std::shared_ptr<ferry::nvinfer::GpuEngine> engine;  // sessions keep their engine alive
   std::unique_ptr<ferry::nvinfer::Session> session;
 };
 
@@ -86,12 +85,7 @@ ferry_status build_plan(const ferry_build_args* args) {
 }
 
 ferry_status open(const ferry_open_args* args, ferry_engine** engine) {
-  return guard([&] {
-    checked(args);
-    const OpenOptions options = parse_open_options(args->options_json);
-    auto opened = std::make_shared<Engine>(args->plan, args->plan_size, options, args->log);
-    *engine = new ferry_engine{std::move(opened)};
-  });
+  return guard([&] { *engine = new ferry_engine{open_engine(checked(args))}; });
 }
 
 ferry_status io(ferry_engine* engine, ferry_sink json) {
@@ -103,10 +97,10 @@ ferry_status io(ferry_engine* engine, ferry_sink json) {
 
 ferry_status open_session(ferry_engine* engine, ferry_session** session) {
   return guard([&] {
-    const std::shared_ptr<Engine>& shared = engine->engine;
+    const std::shared_ptr<GpuEngine>& shared = engine->engine;
     const cuda::Current current(shared->context());
-    // The engine outlives the session, so its listener may be referred to.
-    const Session::Warn warn = [engine = shared.get()](const std::string& line) { engine->listener().say(1, line); };
+    // The engine outlives the session, so it may be referred to.
+    const Session::Warn warn = [engine = shared.get()](const std::string& line) { engine->say(1, line); };
     auto opened = std::make_unique<ferry_session>();
     opened->session = std::make_unique<Session>(*shared, shared->options(), warn);
     opened->engine = shared;

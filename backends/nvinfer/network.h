@@ -30,6 +30,8 @@ class Executor {
                     const std::vector<void*>& outputs, CUstream_st* stream) = 0;
   virtual void enqueue(CUstream_st* stream) = 0;  // throws Failure
   virtual bool capturable(CUstream_st* stream) const = 0;
+  /// Called when the work that was enqueued has ended: throws Failure for what only the device could find out.
+  virtual void finish() {}
 };
 
 class Network {

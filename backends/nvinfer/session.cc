@@ -130,7 +130,7 @@ void Session::submit(const ferry_run_args& args) {
     reserve(args.batch, Staging::Asked::kInternally);
     std::copy_n(args.outputs, targets_.size(), targets_.begin());
   }
-  request_ = {resident, fetches, args.batch, 0};
+  request_ = {resident, fetches, args.batch, 0, &lane};
   in_flight_ = true;
   try {
     start(lane, args);
@@ -161,6 +161,7 @@ void Session::wait(ferry_times* times_out) {
   if (!in_flight_) throw Failure("", "wait was called without a request in flight", "call submit first");
   in_flight_ = false;
   stream_.synchronize();
+  request_.lane->finish();
   if (request_.fetches) copy_outputs();
   if (times_out != nullptr) *times_out = times();
 }

@@ -33,6 +33,7 @@ class Session {
     bool resident = false, fetches = false;
     std::int64_t batch = 0;
     double enqueue_ms = 0;
+    Lane* lane = nullptr;
   };
   void start(Lane& lane, const ferry_run_args& args);
   Lane& lane_for(std::int64_t batch);

@@ -1,9 +1,9 @@
-#include "nvinfer/support.h"
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "cuda_support/devices.h"
+#include "nvinfer/gpu_engine.h"
+#include "nvinfer/io_json.h"
 #include "nvinfer/library.h"
 #include "nvinfer/plan_header.h"
 
@@ -40,13 +40,9 @@ Verdict judge(const Library& found, const cuda::DeviceList& list) {
 Json devices_json(const cuda::DeviceList& list) {
   Json devices = Json::array();
   for (const cuda::DeviceInfo& device : list.devices) {
-    devices.push_back({{"index", device.index},
-                       {"name", device.name},
-                       {"compute_capability", device.compute_capability()},
-                       {"memory_bytes", device.memory_bytes},
-                       {"driver", device.driver},
-                       {"cuda", device.cuda},
-                       {"usable", runs_on(device)}});
+    Json entry = device_json(device);
+    entry["usable"] = runs_on(device);
+    devices.push_back(std::move(entry));
   }
   return devices;
 }

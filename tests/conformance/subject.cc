@@ -106,7 +106,7 @@ const std::optional<Referee>& referee() {
 }
 
 std::vector<std::string> backend_names() {
-  std::vector<std::string> names{"fake", "openvino", "libtorch", "tensorrt_rtx", "tensorrt"};
+  std::vector<std::string> names{"fake", "openvino", "libtorch", "tensorrt_rtx", "tensorrt", "cuda"};
   for (const BackendInfo& info : Backend::list())
     if (std::find(names.begin(), names.end(), info.name) == names.end()) names.push_back(info.name);
   return names;

@@ -22,5 +22,6 @@ FAKE_CUDA_EXPORT int fake_cuda_enqueue(void* stream, void (*work)(void*), void* 
 /// Makes `stream` refuse capture from now on: an operation inside invalidates it.
 FAKE_CUDA_EXPORT int fake_cuda_forbidden_in_capture(void* stream);
 /// What a kernel does when it is launched (now, or at each launch of a graph): takes 2 ms. `arguments` point to its
-/// parameters. Any name is found in a module; one that was given nothing to do does nothing.
+/// parameters. Any name is found in a module; one that was given nothing to do does nothing. The library
+/// $FAKE_CUDA_KERNELS may bring its own: its `fake_cuda_kernels` is called with this function.
 FAKE_CUDA_EXPORT void fake_cuda_kernel(const char* name, void (*work)(void** arguments, void* user), void* user);

@@ -1,0 +1,168 @@
+// ONNX -> plan (see `build` in backend_abi.h).
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "cuda/machine.h"
+#include "cuda/onnx_graph.h"
+#include "cuda/pack.h"
+#include "cuda/plan_file.h"
+#include "cuda/support.h"
+#include "nvinfer/failure.h"
+#include "nvinfer/gpu_engine.h"
+#include "nvinfer/io_json.h"
+#include "nvinfer/sink.h"
+
+namespace ferry::latency {
+namespace {
+
+using nvinfer::BuildOptions;
+using nvinfer::Failure;
+using Json = nlohmann::json;
+
+void refuse_option(bool given, const char* key, const char* why) {
+  if (given)
+    throw Failure(key, std::string("option '") + key + "' does not go with this engine: " + why, "leave it out");
+}
+
+BuildOptions read_options(const ferry_build_args& args) {
+  const BuildOptions options = nvinfer::parse_build_options(args.options_json);
+  refuse_option(options.workspace_bytes.has_value(), "workspace_bytes", "it needs no workspace");
+  refuse_option(options.optimization_level.has_value(), "optimization_level", "it has no levels");
+  refuse_option(options.tf32, "tf32", "it computes in FP16");
+  return options;
+}
+
+/// Every batch of the profiles.
+std::set<int> wanted_batches(const BuildOptions& options, std::int64_t fixed) {
+  std::set<int> batches;
+  for (const nvinfer::Profile& p : options.profiles) {
+    const std::string range = nvinfer::ranges({p});
+    if (p.max > kMaxImages)
+      throw Failure(
+          "batch " + range,
+          "this engine runs batches of 1 to " + std::to_string(kMaxImages) + ", and " + range + " was asked for",
+          "larger batches are faster in TensorRT: --backend tensorrt, or --batch 1", FERRY_UNSUPPORTED);
+    if (fixed > 0 && (p.min != fixed || p.max != fixed))
+      throw Failure("batch " + range, "the graph fixes the batch at " + std::to_string(fixed),
+                    "use --batch " + std::to_string(fixed), FERRY_UNSUPPORTED);
+    for (std::int64_t images = p.min; images <= p.max; ++images) batches.insert(static_cast<int>(images));
+  }
+  return batches;
+}
+
+class Build {
+ public:
+  explicit Build(const ferry_build_args& args)
+      : args_(args),
+        options_(read_options(args)),
+        target_(pick_target(options_.targets, options_.device)),
+        read_(read_layers(read_onnx({static_cast<const char*>(args.onnx), args.onnx_size}))) {}
+
+  void run() {
+    step(0);
+    choose();
+    pack();
+    plan_.weights = weights_;
+    // What opening will do: a plan that could not be opened must not be written.
+    for (const PlannedBatch& batch : plan_.batches)
+      make_program(plan_.layers, batch.tiles, plan_.places, weights_.size(), batch.images,
+                   target_.machine.shared_bytes);
+    nvinfer::write_to(args_.plan, plan_head(plan_), "the plan");
+    nvinfer::write_to(args_.plan, weights_.data(), weights_.size(), "the plan");
+    nvinfer::write_to(args_.report_json, report(), "the build report");
+    step(kBar);
+  }
+
+ private:
+  static constexpr std::int64_t kBar = 1000;
+
+  void step(std::int64_t done) const {
+    if (args_.progress.step == nullptr) return;
+    if (args_.progress.step(args_.progress.user, "building engine", done, kBar) != 0) throw nvinfer::cancelled();
+  }
+
+  /// Tiles for the smallest batch first; the others must keep its passes, because they share the packed weights.
+  void choose() {
+    plan_.gpu = target_.gpu;
+    plan_.compute_capability = target_.compute_capability;
+    plan_.multiprocessors = target_.machine.multiprocessors;
+    plan_.shared_bytes = target_.machine.shared_bytes;
+    plan_.layers = read_.layers;
+    plan_.profiles = options_.profiles;
+    for (const int images : wanted_batches(options_, plan_.layers.batch)) {
+      const bool first = plan_.batches.empty();
+      const Choice choice =
+          choose_tiles(plan_.layers, images, target_.machine, first ? nullptr : &plan_.batches.front().tiles);
+      plan_.batches.push_back({images, choice.tiles, choice.ns / 1e6});
+      step(kBar / 10);
+    }
+  }
+
+  std::uint64_t put(const std::string& bytes) {
+    weights_.resize((weights_.size() + 255) / 256 * 256, '\0');
+    const std::uint64_t at = weights_.size();
+    weights_ += bytes;
+    return at;
+  }
+
+  void pack() {
+    const auto& layers = plan_.layers;
+    for (std::size_t i = 0; i < layers.layers.size(); ++i) {
+      const Layer& layer = layers.layers[i];
+      const LayerWeights& from = read_.weights[i];
+      const int in = layers.in(layer).channels, out = layers.out(layer).channels;
+      Place place;
+      if (layer.kind == LayerKind::kConv) {
+        const auto conv = describe_conv(layers, layer, plan_.batches.front().tiles[i], target_.machine.shared_bytes);
+        place.weights = put(pack_conv(*conv, out, in, layer.kernel, from.weights));
+        place.bias = put(pack_bias(from.bias, out, conv->N));
+      } else if (layer.kind == LayerKind::kDense) {
+        place.weights = put(pack_dense(out, in, from.weights));
+        place.bias = put(pack_bias(from.bias, out, out));
+      }
+      plan_.places.push_back(place);
+      step(kBar / 10 +
+           kBar * 8 / 10 * static_cast<std::int64_t>(i + 1) / static_cast<std::int64_t>(layers.layers.size()));
+    }
+  }
+
+  std::string report() const {
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin_;
+    Json predicted = Json::object();
+    for (const PlannedBatch& batch : plan_.batches) predicted[std::to_string(batch.images)] = batch.predicted_ms;
+    const auto text = [](const std::string& value) { return value.empty() ? Json() : Json(value); };
+    return Json{{"sdk", kDisplayName},
+                {"sdk_version", kVersion},
+                {"seconds", seconds.count()},
+                {"gpu", text(target_.gpu)},
+                {"driver", text(target_.driver)},
+                {"compute_capability", target_.compute_capability},
+                {"workspace_bytes", nullptr},
+                {"profiles", nvinfer::profiles_json(options_.profiles)},
+                {"predicted_ms", predicted},
+                {"precision_proof", Json::parse(nvinfer::to_json(proof_of(plan_.layers)))},
+                {"precision_proof_note", "every convolution and the classifier multiply in FP16 and add up in FP32"}}
+        .dump();
+  }
+
+  const ferry_build_args& args_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  const BuildOptions options_;
+  const Target target_;
+  const ReadLayers read_;
+  Plan plan_;
+  std::string weights_;
+};
+
+}  // namespace
+}  // namespace ferry::latency
+
+namespace ferry::nvinfer {
+
+void build(const ferry_build_args& args) {
+  if (args.onnx == nullptr || args.onnx_size == 0) throw Failure("onnx", "the ONNX model is empty", "");
+  latency::Build(args).run();
+}
+
+}  // namespace ferry::nvinfer

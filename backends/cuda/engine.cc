@@ -1,0 +1,134 @@
+#include "cuda/engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "cuda/executor.h"
+#include "cuda/machine.h"
+#include "cuda/support.h"
+#include "cuda_support/stream.h"
+#include "nvinfer/failure.h"
+
+namespace ferry::latency {
+namespace {
+
+using nvinfer::Failure;
+
+std::string_view plan_bytes(const ferry_open_args& args) {
+  if (args.plan == nullptr || args.plan_size == 0)
+    throw Failure("plan", "this engine opens plans, and was given none", "build one from its ONNX file (ferry build)");
+  return {static_cast<const char*>(args.plan), args.plan_size};
+}
+
+std::size_t row_bytes(const Shape& shape) {
+  return sizeof(float) * static_cast<std::size_t>(shape.height) * static_cast<std::size_t>(shape.width) *
+         static_cast<std::size_t>(shape.channels);
+}
+
+}  // namespace
+
+Engine::Engine(const ferry_open_args& args)
+    : options_(nvinfer::parse_open_options(args.options_json)), log_(args.log), plan_(read_plan(plan_bytes(args))) {
+  device_ = pick_device(options_.device);
+  const Layers& layers = plan_.layers;
+  const Shape &image = layers.tensors.front(), &classes = layers.out(layers.layers.back());
+  inputs_ = {{layers.input, 1, {layers.batch, image.channels, image.height, image.width}, row_bytes(image)}};
+  outputs_ = {{layers.output, 1, {layers.batch, classes.channels}, row_bytes(classes)}};
+  if (plan_.compute_capability != device_.compute_capability())
+    say(1, "the plan was made for compute capability " + plan_.compute_capability +
+               ": it may be slower than one made here");
+  context_.emplace(device_.index);
+  nvml_.emplace(device_.uuid);
+  const cuda::Current current(*context_);
+  load();
+  upload();
+  plan_.weights = {};  // the caller's bytes end with this call
+}
+
+Engine::~Engine() {
+  try {
+    const cuda::Current current(*context_);
+    tables_ = cuda::DeviceBuffer();
+    weights_ = cuda::DeviceBuffer();
+    kernels_.reset();
+  } catch (const std::exception&) {  // a lost context: the members go without it
+  }
+}
+
+void Engine::load() {
+  kernels_.emplace(cuda::kernels_resnet());
+  function_ = kernels_->function("ferry_resnet");
+  const auto shared = static_cast<unsigned>(device_.shared_bytes);
+  cuda::allow_shared(function_, shared);
+  if (cuda::resident_blocks(function_, kBlock, shared) < 1)
+    throw Failure(device_.name, "the kernel does not fit on a multiprocessor of this GPU", "use --backend tensorrt",
+                  FERRY_UNSUPPORTED);
+  // One block a multiprocessor, all at the same time: they wait for each other.
+  launch_ = {{static_cast<unsigned>(device_.multiprocessors), 1, 1}, {kBlock, 1, 1}, shared, true};
+}
+
+void Engine::upload() {
+  std::string phases;
+  for (const PlannedBatch& batch : plan_.batches) {
+    Table table{
+        make_program(plan_.layers, batch.tiles, plan_.places, plan_.weights.size(), batch.images, device_.shared_bytes),
+        phases.size()};
+    phases.append(reinterpret_cast<const char*>(table.program.phases.data()),
+                  table.program.phases.size() * sizeof(Phase));
+    batches_.push_back(std::move(table));
+  }
+  const cuda::Stream stream;
+  weights_ = cuda::DeviceBuffer(plan_.weights.size());
+  tables_ = cuda::DeviceBuffer(phases.size());
+  cuda::copy_to_device(weights_.data(), plan_.weights.data(), plan_.weights.size(), stream.handle());
+  cuda::copy_to_device(tables_.data(), phases.data(), phases.size(), stream.handle());
+  stream.synchronize();
+}
+
+std::size_t Engine::arena_bytes() const {
+  std::size_t largest = 0;
+  for (const Table& table : batches_) largest = std::max(largest, table.program.arena_bytes);
+  return kCounterBytes + largest;
+}
+
+std::unique_ptr<nvinfer::Executor> Engine::make_executor(void* arena, std::size_t) {
+  return std::make_unique<Executor>(*this, arena);
+}
+
+Net Engine::net_for(std::int64_t batch) const {
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    if (plan_.batches[i].images != batch) continue;
+    Net net{};
+    net.phases = reinterpret_cast<const Phase*>(static_cast<const char*>(tables_.data()) + batches_[i].offset);
+    net.count = static_cast<int>(batches_[i].program.phases.size());
+    net.images = static_cast<int>(batch);
+    net.weights = static_cast<const char*>(weights_.data());
+    return net;
+  }
+  throw Failure("batch " + std::to_string(batch), "the plan is for batches of " + nvinfer::ranges(plan_.profiles),
+                "build again with --batch covering " + std::to_string(batch));
+}
+
+std::string Engine::sdk_version() const { return kVersion; }
+
+nvinfer::Proof Engine::proof() const { return proof_of(plan_.layers); }
+
+std::string Engine::layers_json() const {
+  nlohmann::json layers = nlohmann::json::array();
+  for (const Layer& layer : plan_.layers.layers) layers.push_back({{"Name", layer.name}, {"Precision", "Half"}});
+  return nlohmann::json{{"Layers", layers}}.dump();
+}
+
+void Engine::say(int severity, const std::string& line) const {
+  const std::lock_guard lock(log_mutex_);
+  if (log_.line != nullptr) log_.line(log_.user, severity, line.c_str());
+}
+
+}  // namespace ferry::latency
+
+namespace ferry::nvinfer {
+
+std::shared_ptr<GpuEngine> open_engine(const ferry_open_args& args) { return std::make_shared<latency::Engine>(args); }
+
+}  // namespace ferry::nvinfer

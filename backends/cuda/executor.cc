@@ -1,0 +1,45 @@
+#include "cuda/executor.h"
+
+#include <atomic>
+
+#include "cuda/engine.h"
+#include "nvinfer/failure.h"
+
+namespace ferry::latency {
+
+Executor::Executor(const Engine& engine, void* arena)
+    : engine_(engine), arena_(static_cast<char*>(arena)), failed_(sizeof(unsigned)) {
+  *static_cast<unsigned*>(failed_.data()) = 0;
+}
+
+void Executor::bind(int, std::int64_t batch, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
+                    CUstream_st* stream) {
+  net_ = engine_.net_for(batch);
+  net_.counter = reinterpret_cast<unsigned*>(arena_);
+  net_.arena = arena_ + kCounterBytes;
+  net_.input = static_cast<const float*>(inputs.front());
+  net_.output = static_cast<float*>(outputs.front());
+  net_.failed = static_cast<unsigned*>(failed_.data());  // pinned memory has one address on both sides
+  net_.watchdog = kWatchdogCycles;
+  stream_ = stream;
+  forget_meetings();
+}
+
+void Executor::forget_meetings() const { cuda::fill_bytes(arena_, 0, kCounterBytes, stream_); }
+
+void Executor::enqueue(CUstream_st* stream) { cuda::launch(engine_.function(), engine_.launch(), arguments_, stream); }
+
+void Executor::finish() {
+  auto& failed = *static_cast<unsigned*>(failed_.data());
+  if (std::atomic_ref(failed).load() == 0) return;
+  failed = 0;
+  forget_meetings();
+  throw nvinfer::Failure(
+      "GPU",
+      "the parts of the kernel waited for each other for more than two seconds and gave up: the "
+      "result is lost",
+      "run again; another program may have held the GPU. If it comes back, use --backend tensorrt and "
+      "please report it");
+}
+
+}  // namespace ferry::latency

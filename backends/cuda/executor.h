@@ -1,0 +1,44 @@
+// One session's launches of the kernel.
+#pragma once
+
+#include <vector>
+
+#include "cuda/phases.h"
+#include "cuda_support/kernels.h"
+#include "cuda_support/memory.h"
+#include "nvinfer/network.h"
+
+namespace ferry::latency {
+
+class Engine;
+
+/// The arena begins with the counter by which the blocks meet.
+inline constexpr std::size_t kCounterBytes = 256;
+/// How long blocks wait for each other before they give up, in clock cycles: about two seconds.
+inline constexpr long long kWatchdogCycles = 4'000'000'000;
+
+class Executor final : public nvinfer::Executor {
+ public:
+  /// The engine and the arena must outlive this.
+  Executor(const Engine& engine, void* arena);
+  Executor(const Executor&) = delete;
+
+  void bind(int profile, std::int64_t batch, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
+            CUstream_st* stream) override;
+  void enqueue(CUstream_st* stream) override;
+  bool capturable(CUstream_st*) const override { return true; }
+  /// Throws if the watchdog fired, and makes the next launch possible.
+  void finish() override;
+
+ private:
+  void forget_meetings() const;
+
+  const Engine& engine_;
+  char* arena_;
+  cuda::PinnedBuffer failed_;  // the kernel writes here only when it gives up
+  CUstream_st* stream_ = nullptr;
+  Net net_{};
+  void* arguments_[1] = {&net_};
+};
+
+}  // namespace ferry::latency

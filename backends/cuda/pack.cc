@@ -1,0 +1,92 @@
+#include "cuda/pack.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "cuda/tiles.h"
+
+namespace ferry::latency {
+namespace {
+
+/// Calls visit(index of the packed value, index of the OIHW value or -1 for a zero) for each packed value in order.
+template <typename Visit>
+void each_value(const ConvDesc& d, int out_channels, int in_channels, int kernel, const Visit& visit) {
+  std::size_t at = 0;
+  const int mask = (1 << d.step_shift) - 1, taps = kernel * kernel;
+  const auto source = [&](int pass, int n, int step, int k) -> std::ptrdiff_t {
+    const int tap = step >> d.step_shift;
+    if (d.kind == kStem) {  // a step is a row of the kernel: eight columns (the first is padding) of four channels
+      const int column = k / 4 - 1, channel = k % 4;
+      if (n >= out_channels || column < 0 || channel >= in_channels) return -1;
+      return ((static_cast<std::ptrdiff_t>(n) * in_channels + channel) * kernel + tap) * kernel + column;
+    }
+    const int channel = pass * d.chunk + (step & mask) * 32 + k;
+    if (n >= out_channels || channel >= in_channels) return -1;
+    return (static_cast<std::ptrdiff_t>(n) * in_channels + channel) * taps + tap;
+  };
+  for (int pass = 0; pass < d.passes; ++pass)
+    for (int strip = 0; strip < d.N / 8; ++strip)
+      for (int step = 0; step < d.k32; ++step)
+        for (int lane = 0; lane < 32; ++lane)
+          for (int value = 0; value < 8; ++value) {  // of two products' fragments: two registers of two halves each
+            const int k = 16 * (value >> 2) + 8 * (value >> 1 & 1) + (value & 1) + lane % 4 * 2;
+            visit(at++, source(pass, strip * 8 + lane / 4, step, k));
+          }
+}
+
+}  // namespace
+
+std::size_t packed_bytes(const ConvDesc& conv) {
+  return static_cast<std::size_t>(conv.passes) * static_cast<std::size_t>(conv.N / 8) *
+         static_cast<std::size_t>(conv.k32) * 512;
+}
+
+std::string pack_conv(const ConvDesc& conv, int out_channels, int in_channels, int kernel, std::string_view oihw) {
+  std::string packed(packed_bytes(conv), '\0');
+  each_value(conv, out_channels, in_channels, kernel, [&](std::size_t to, std::ptrdiff_t from) {
+    if (from >= 0) std::memcpy(&packed[to * 2], &oihw[static_cast<std::size_t>(from) * 2], 2);
+  });
+  return packed;
+}
+
+std::string unpack_conv(const ConvDesc& conv, int out_channels, int in_channels, int kernel, std::string_view packed) {
+  std::string oihw(static_cast<std::size_t>(out_channels) * static_cast<std::size_t>(in_channels) *
+                       static_cast<std::size_t>(kernel * kernel) * 2,
+                   '\0');
+  each_value(conv, out_channels, in_channels, kernel, [&](std::size_t from, std::ptrdiff_t to) {
+    if (to >= 0) std::memcpy(&oihw[static_cast<std::size_t>(to) * 2], &packed[from * 2], 2);
+  });
+  return oihw;
+}
+
+std::string pack_dense(int classes, int features, std::string_view weights) {
+  const std::size_t row = static_cast<std::size_t>(features) * 2,
+                    padded = static_cast<std::size_t>(padded_channels(features)) * 2;
+  std::string packed(static_cast<std::size_t>(classes) * padded, '\0');
+  for (std::size_t i = 0; i < static_cast<std::size_t>(classes); ++i)
+    std::memcpy(&packed[i * padded], &weights[i * row], row);
+  return packed;
+}
+
+std::string pack_bias(std::string_view bias, int count, int padded) {
+  std::string packed(static_cast<std::size_t>(padded) * 4, '\0');
+  for (std::size_t i = 0; i < static_cast<std::size_t>(bias.empty() ? 0 : count); ++i) {
+    std::uint16_t half;
+    std::memcpy(&half, &bias[i * 2], 2);
+    const float value = from_half(half);
+    std::memcpy(&packed[i * 4], &value, 4);
+  }
+  return packed;
+}
+
+float from_half(std::uint16_t bits) {
+  const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  const float sign = bits & 0x8000 ? -1.0F : 1.0F;
+  if (exponent == 31)
+    return mantissa == 0 ? sign * std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -24);
+  return sign * std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
+}
+
+}  // namespace ferry::latency

@@ -1,0 +1,183 @@
+#include "cuda/program.h"
+
+#include <algorithm>
+
+#include "cuda/pack.h"
+#include "nvinfer/failure.h"
+
+namespace ferry::latency {
+namespace {
+
+constexpr std::uint64_t kAlignment = 256;
+
+std::uint64_t align_up(std::uint64_t value) { return (value + kAlignment - 1) / kAlignment * kAlignment; }
+
+[[noreturn]] void damaged(const Layer& layer, const char* why) {
+  throw nvinfer::Failure("plan", "layer '" + layer.name + "' " + why, "build the plan again on this machine");
+}
+
+/// When a tensor is first written and last read, in phases.
+struct Life {
+  int from = -1, to = -1;
+};
+
+std::vector<Life> lives(const Layers& layers, const std::vector<std::vector<int>>& phases) {
+  std::vector<Life> result(layers.tensors.size());
+  for (int p = 0; p < static_cast<int>(phases.size()); ++p)
+    for (const int i : phases[static_cast<std::size_t>(p)]) {
+      const Layer& layer = layers.layers[static_cast<std::size_t>(i)];
+      result[static_cast<std::size_t>(layer.out)] = {p, p};
+      result[static_cast<std::size_t>(layer.in)].to = p;
+      if (layer.residual >= 0) result[static_cast<std::size_t>(layer.residual)].to = p;
+    }
+  return result;
+}
+
+class Maker {
+ public:
+  Maker(const Layers& layers, const std::vector<Tile>& tiles, const std::vector<Place>& places,
+        std::size_t weight_bytes, int images, int shared_bytes)
+      : layers_(layers),
+        tiles_(tiles),
+        places_(places),
+        weight_bytes_(weight_bytes),
+        images_(images),
+        shared_bytes_(shared_bytes),
+        phases_(schedule(layers)) {
+    std::uint64_t total = 0;
+    offsets_ = place_tensors(layers, phases_, images, total);
+    if (total >= kNone)
+      throw nvinfer::Failure("batch " + std::to_string(images), "the activations would take more than 4 GB",
+                             "use --backend tensorrt for pictures of this size", FERRY_UNSUPPORTED);
+    program_.arena_bytes = total;
+  }
+
+  Program make() {
+    std::vector<int> made(layers_.tensors.size(), -2);  // the phase that makes a tensor
+    for (int p = 0; p < static_cast<int>(phases_.size()); ++p) {
+      Phase phase{};
+      for (const int i : phases_[static_cast<std::size_t>(p)]) {
+        const Layer& layer = layers_.layers[static_cast<std::size_t>(i)];
+        if (layer.kind == LayerKind::kConv) {
+          ConvDesc& conv = phase.conv[phase.convs];
+          conv = describe(static_cast<std::size_t>(i));
+          conv.late_residual = layer.residual >= 0 && made[static_cast<std::size_t>(layer.residual)] == p - 1 ? 1 : 0;
+          phase.tiles += images_ * conv.mt * conv.nt;
+          if (phase.convs++ == 0) phase.tiles0 = phase.tiles;
+        } else {
+          describe_other(static_cast<std::size_t>(i), phase);
+        }
+        made[static_cast<std::size_t>(layer.out)] = p;
+      }
+      program_.phases.push_back(phase);
+    }
+    return std::move(program_);
+  }
+
+ private:
+  std::uint32_t offset(int tensor) const {
+    return static_cast<std::uint32_t>(offsets_[static_cast<std::size_t>(tensor)]);
+  }
+
+  void need_weights(const Layer& layer, std::uint64_t at, std::uint64_t size) const {
+    if (at % kAlignment != 0 || at > weight_bytes_ || size > weight_bytes_ - at)
+      damaged(layer, "has its weights outside the plan");
+  }
+
+  ConvDesc describe(std::size_t i) {
+    const Layer& layer = layers_.layers[i];
+    const auto made = describe_conv(layers_, layer, tiles_[i], shared_bytes_);
+    if (!made)
+      damaged(layer, "was planned for tiles that this GPU's shared memory or this version's kernel cannot take");
+    ConvDesc conv = *made;
+    need_weights(layer, places_[i].weights, packed_bytes(conv));
+    need_weights(layer, places_[i].bias, static_cast<std::uint64_t>(conv.N) * 4);
+    if (places_[i].bias >= kNone) damaged(layer, "has its weights beyond 4 GB");
+    conv.weights = places_[i].weights;
+    conv.bias = static_cast<std::uint32_t>(places_[i].bias);
+    conv.in = layer.in == 0 ? 0 : offset(layer.in);
+    conv.out = offset(layer.out);
+    conv.residual = layer.residual < 0 ? kNone : offset(layer.residual);
+    return conv;
+  }
+
+  void describe_other(std::size_t i, Phase& phase) const {
+    const Layer& layer = layers_.layers[i];
+    const Shape& in = layers_.in(layer);
+    phase.kind = layer.kind == LayerKind::kMaxPool       ? kPhaseMaxPool
+                 : layer.kind == LayerKind::kAveragePool ? kPhaseAvgPool
+                                                         : kPhaseFc;
+    phase.H = in.height;
+    phase.W = in.width;
+    phase.C = padded_channels(in.channels);
+    phase.in = offset(layer.in);
+    if (layer.kind != LayerKind::kDense) {
+      phase.out = offset(layer.out);
+      return;
+    }
+    phase.H = layers_.out(layer).channels;
+    need_weights(layer, places_[i].weights,
+                 static_cast<std::uint64_t>(phase.H) * static_cast<std::uint64_t>(phase.C) * 2);
+    need_weights(layer, places_[i].bias, static_cast<std::uint64_t>(phase.H) * 4);
+    if (places_[i].bias >= kNone) damaged(layer, "has its weights beyond 4 GB");
+    phase.weights = places_[i].weights;
+    phase.bias = static_cast<std::uint32_t>(places_[i].bias);
+  }
+
+  const Layers& layers_;
+  const std::vector<Tile>& tiles_;
+  const std::vector<Place>& places_;
+  std::size_t weight_bytes_;
+  int images_, shared_bytes_;
+  std::vector<std::vector<int>> phases_;
+  std::vector<std::uint64_t> offsets_;
+  Program program_;
+};
+
+}  // namespace
+
+std::uint64_t tensor_bytes(const Layers& layers, int tensor) {
+  const Shape& shape = layers.tensors[static_cast<std::size_t>(tensor)];
+  for (const Layer& layer : layers.layers)
+    if (layer.out == tensor && layer.kind == LayerKind::kAveragePool)
+      return static_cast<std::uint64_t>(padded_channels(shape.channels)) * 4;
+  return static_cast<std::uint64_t>(shape.height) * static_cast<std::uint64_t>(shape.width) *
+         static_cast<std::uint64_t>(padded_channels(shape.channels)) * 2;
+}
+
+std::vector<std::uint64_t> place_tensors(const Layers& layers, const std::vector<std::vector<int>>& phases, int images,
+                                         std::uint64_t& total) {
+  struct Placed {
+    Life life;
+    std::uint64_t at, end;
+  };
+  std::vector<Placed> placed;
+  std::vector<std::uint64_t> offsets(layers.tensors.size(), 0);
+  const std::vector<Life> life = lives(layers, phases);
+  total = 0;
+  for (int tensor = 1; tensor < static_cast<int>(layers.tensors.size()); ++tensor) {
+    const Life& mine = life[static_cast<std::size_t>(tensor)];
+    if (mine.from < 0 || tensor == layers.layers.back().out) continue;
+    const std::uint64_t size = align_up(tensor_bytes(layers, tensor) * static_cast<std::uint64_t>(images));
+    // The lowest gap among those that live at the same time.
+    std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.at < b.at; });
+    std::uint64_t at = 0;
+    for (const Placed& other : placed) {
+      const bool together = other.life.from <= mine.to && mine.from <= other.life.to;
+      if (together && other.at < at + size && at < other.end) at = other.end;
+    }
+    placed.push_back({mine, at, at + size});
+    offsets[static_cast<std::size_t>(tensor)] = at;
+    total = std::max(total, at + size);
+  }
+  return offsets;
+}
+
+Program make_program(const Layers& layers, const std::vector<Tile>& tiles, const std::vector<Place>& places,
+                     std::size_t weight_bytes, int images, int shared_bytes) {
+  if (tiles.size() != layers.layers.size() || places.size() != layers.layers.size())
+    throw nvinfer::Failure("plan", "it has tiles or weights for another number of layers", "build the plan again");
+  return Maker(layers, tiles, places, weight_bytes, images, shared_bytes).make();
+}
+
+}  // namespace ferry::latency

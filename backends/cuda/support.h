@@ -1,0 +1,20 @@
+// What the module is.
+#pragma once
+
+#include "cuda/layers.h"
+#include "cuda_support/kernels.h"
+#include "nvinfer/proof.h"
+
+namespace ferry::cuda {
+KernelImage kernels_resnet();  // resnet.cu
+}
+
+namespace ferry::latency {
+
+inline constexpr const char* kDisplayName = "ferry latency engine";
+inline constexpr const char* kVersion = FERRY_VERSION;
+
+/// What the layers with weights compute in.
+nvinfer::Proof proof_of(const Layers& layers);
+
+}  // namespace ferry::latency

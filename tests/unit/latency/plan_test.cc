@@ -1,0 +1,279 @@
+// Tiles, packing, addresses and the plan file.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "cuda/pack.h"
+#include "cuda/plan_file.h"
+#include "cuda/program.h"
+#include "half.h"
+#include "models.h"
+#include "nvinfer/failure.h"
+
+namespace ferry::latency {
+namespace {
+
+using ::testing::HasSubstr;
+
+const Layers& resnet(const std::string& name, int size = 224) {
+  static std::map<std::string, Layers> all;
+  const std::string key = name + std::to_string(size);
+  if (all.count(key) == 0) all[key] = read_layers(read_onnx(resnet_onnx(name, size))).layers;
+  return all[key];
+}
+
+/// Places for weights that are not there.
+std::vector<Place> places_for(const Layers& layers, const std::vector<Tile>& tiles, const Machine& machine,
+                              std::size_t& total) {
+  std::vector<Place> places;
+  total = 0;
+  const auto put = [&](std::size_t size) {
+    const std::size_t at = total;
+    total = (total + size + 255) / 256 * 256;
+    return at;
+  };
+  for (std::size_t i = 0; i < layers.layers.size(); ++i) {
+    const Layer& layer = layers.layers[i];
+    Place place;
+    if (layer.kind == LayerKind::kConv) {
+      const auto conv = describe_conv(layers, layer, tiles[i], machine.shared_bytes);
+      place = {put(packed_bytes(*conv)), put(static_cast<std::size_t>(conv->N) * 4)};
+    } else if (layer.kind == LayerKind::kDense) {
+      const auto classes = static_cast<std::size_t>(layers.out(layer).channels);
+      place = {put(classes * static_cast<std::size_t>(padded_channels(layers.in(layer).channels)) * 2),
+               put(classes * 4)};
+    }
+    places.push_back(place);
+  }
+  return places;
+}
+
+constexpr Machine kH100{132, 227 << 10}, kRtx4060{24, 99 << 10};
+
+TEST(Tiles, EveryResNetFitsEveryCard) {
+  for (const char* name : {"resnet18", "resnet50", "narrow"})
+    for (const Machine& machine : {kH100, kRtx4060}) {
+      const Layers& layers = resnet(name);
+      const Choice one = choose_tiles(layers, 1, machine);
+      EXPECT_GT(one.ns, 0);
+      const Choice eight = choose_tiles(layers, kMaxImages, machine, &one.tiles);
+      EXPECT_GT(eight.ns, one.ns) << name;
+      for (std::size_t i = 0; i < layers.layers.size(); ++i) EXPECT_EQ(eight.tiles[i].passes, one.tiles[i].passes);
+    }
+}
+
+TEST(Tiles, ImpossibleOnesAreRefused) {
+  const Layers& layers = resnet("resnet18", 64);
+  const Layer& conv = layers.layers[2];
+  const Tile good = choose_tiles(layers, 1, kH100).tiles[2];
+  ASSERT_TRUE(describe_conv(layers, conv, good, kH100.shared_bytes));
+  for (const Tile& bad : {Tile{3, 1, 1, 1, 1}, Tile{1, 1, 0, 1, 1}, Tile{1, 1, -1, 1, 1}, Tile{1, 1, 8, 2, 1},
+                          Tile{1, 4, 1, 8, 1}, Tile{1, 1, 1, 1, 4}, Tile{1, 1, 1, 1, 0}, Tile{1 << 28, 1, 1, 1, 1}})
+    EXPECT_FALSE(describe_conv(layers, conv, bad, kH100.shared_bytes))
+        << bad.mf << bad.nf << bad.wm << bad.wn << bad.passes;
+  EXPECT_FALSE(describe_conv(layers, conv, good, 8 << 10)) << "shared memory";
+}
+
+TEST(Tiles, ANetworkThatFitsNowhereIsNamed) {
+  try {
+    choose_tiles(resnet("resnet18"), 1, Machine{24, 6 << 10});
+    ADD_FAILURE();
+  } catch (const nvinfer::Failure& failure) {
+    EXPECT_THAT(failure.cause, HasSubstr("'conv1' fits into no tile"));
+    EXPECT_EQ(failure.status, FERRY_UNSUPPORTED);
+  }
+}
+
+TEST(Pack, UnpackingGivesTheWeightsBackAndPaddingIsZero) {
+  const Layers& layers = resnet("resnet50", 64);
+  std::mt19937 random(3);
+  for (const std::size_t i : {0u, 2u, 4u, 12u}) {
+    const Layer& layer = layers.layers[i];
+    const int in = layers.in(layer).channels, out = layers.out(layer).channels, k = layer.kernel;
+    for (const Candidate& candidate : candidates(layers, layer, kH100, 0)) {
+      const auto conv = describe_conv(layers, layer, candidate.tile, kH100.shared_bytes);
+      std::string weights(static_cast<std::size_t>(in * out * k * k) * 2, '\0');
+      for (char& byte : weights) byte = static_cast<char>(random() | 1);  // no value is zero
+      const std::string packed = pack_conv(*conv, out, in, k, weights);
+      ASSERT_EQ(packed.size(), packed_bytes(*conv));
+      ASSERT_EQ(unpack_conv(*conv, out, in, k, packed), weights) << layer.name;
+      const auto used =
+          static_cast<std::size_t>(std::count_if(packed.begin(), packed.end(), [](char c) { return c != 0; }));
+      ASSERT_EQ(used, weights.size()) << layer.name;
+      if (candidate.tile.passes > 2) break;
+    }
+  }
+}
+
+TEST(Pack, HalvesAreRead) {
+  for (int bits = 0; bits < 0x7c00; ++bits) ASSERT_EQ(to_half(from_half(static_cast<std::uint16_t>(bits))), bits);
+  EXPECT_EQ(from_half(0x3c00), 1.0F);
+  EXPECT_EQ(from_half(0xc000), -2.0F);
+  EXPECT_TRUE(std::isinf(from_half(0x7c00)));
+  EXPECT_TRUE(std::isnan(from_half(0x7e00)));
+}
+
+TEST(Program, NothingThatIsNeededAtTheSameTimeOverlaps) {
+  for (const char* name : {"resnet18", "resnet50"}) {
+    const Layers& layers = resnet(name, 64);
+    const auto phases = schedule(layers);
+    for (const int images : {1, 5}) {
+      std::uint64_t total = 0;
+      const auto offsets = place_tensors(layers, phases, images, total);
+      std::vector<int> last(layers.tensors.size(), -1), first(layers.tensors.size(), -1);
+      for (int p = 0; p < static_cast<int>(phases.size()); ++p)
+        for (const int i : phases[static_cast<std::size_t>(p)]) {
+          const Layer& l = layers.layers[static_cast<std::size_t>(i)];
+          first[static_cast<std::size_t>(l.out)] = p;
+          for (const int read : {l.in, l.residual, l.out})
+            if (read > 0) last[static_cast<std::size_t>(read)] = p;
+        }
+      for (std::size_t a = 1; a < offsets.size(); ++a)
+        for (std::size_t b = 1; b < a; ++b) {
+          const int output = layers.layers.back().out;
+          if (static_cast<int>(a) == output || static_cast<int>(b) == output) continue;
+          const bool together = first[a] <= last[b] && first[b] <= last[a];
+          const std::uint64_t end_a = offsets[a] + images * tensor_bytes(layers, static_cast<int>(a)),
+                              end_b = offsets[b] + images * tensor_bytes(layers, static_cast<int>(b));
+          EXPECT_FALSE(together && offsets[a] < end_b && offsets[b] < end_a) << a << " and " << b;
+          EXPECT_LE(end_a, total);
+        }
+    }
+  }
+}
+
+TEST(Program, AResidualOfThePhaseBeforeIsReadLate) {
+  const Layers& layers = resnet("resnet18", 64);
+  const Choice choice = choose_tiles(layers, 1, kH100);
+  std::size_t bytes = 0;
+  const auto places = places_for(layers, choice.tiles, kH100, bytes);
+  const Program program = make_program(layers, choice.tiles, places, bytes, 2, kH100.shared_bytes);
+  int late = 0, early = 0;
+  for (const Phase& phase : program.phases)
+    for (int i = 0; i < phase.convs; ++i) {
+      const ConvDesc& conv = phase.conv[i];
+      if (conv.residual != kNone) (conv.late_residual ? late : early) += 1;
+      EXPECT_EQ(phase.tiles % 2, 0) << "both images";
+    }
+  EXPECT_EQ(late, 3) << "the downsamples of a basic block are one phase old";
+  EXPECT_EQ(early, 5);
+}
+
+// -- the file
+struct Built {
+  Plan plan;
+  std::string weights, file;
+};
+
+Built built() {
+  Built b;
+  b.plan.layers = resnet("narrow", 64);
+  b.plan.gpu = "Test GPU";
+  b.plan.compute_capability = "9.0";
+  b.plan.multiprocessors = 132;
+  b.plan.shared_bytes = kH100.shared_bytes;
+  b.plan.profiles = {{1, 1, 2}};
+  const Choice one = choose_tiles(b.plan.layers, 1, kH100), two = choose_tiles(b.plan.layers, 2, kH100, &one.tiles);
+  b.plan.batches = {{1, one.tiles, 0.5}, {2, two.tiles, 0.75}};
+  std::size_t bytes = 0;
+  b.plan.places = places_for(b.plan.layers, one.tiles, kH100, bytes);
+  b.weights.assign(bytes, 'w');
+  b.plan.weights = b.weights;
+  b.file = plan_head(b.plan) + b.weights;
+  return b;
+}
+
+TEST(PlanFile, ComesBackAsItWasWritten) {
+  const Built b = built();
+  const Plan read = read_plan(b.file);
+  EXPECT_EQ(read.gpu, "Test GPU");
+  EXPECT_EQ(read.layers.tensors, b.plan.layers.tensors);
+  EXPECT_EQ(read.batches, b.plan.batches);
+  EXPECT_EQ(read.profiles, b.plan.profiles);
+  EXPECT_EQ(read.weights, b.weights);
+  ASSERT_EQ(read.layers.layers.size(), b.plan.layers.layers.size());
+  for (std::size_t i = 0; i < read.layers.layers.size(); ++i) {
+    const Layer &x = read.layers.layers[i], &y = b.plan.layers.layers[i];
+    EXPECT_EQ(std::tie(x.name, x.kind, x.in, x.out, x.residual, x.kernel, x.stride, x.relu),
+              std::tie(y.name, y.kind, y.in, y.out, y.residual, y.kernel, y.stride, y.relu));
+    EXPECT_EQ(read.places[i].weights, b.plan.places[i].weights);
+  }
+  EXPECT_EQ(plan_head(read) + std::string(read.weights), b.file);
+}
+
+std::string refusal(const std::string& file) {
+  try {
+    const Plan plan = read_plan(file);
+    for (const PlannedBatch& batch : plan.batches)
+      make_program(plan.layers, batch.tiles, plan.places, plan.weights.size(), batch.images, kH100.shared_bytes);
+  } catch (const nvinfer::Failure& failure) {
+    EXPECT_NE(failure.hint, "");
+    return failure.cause;
+  }
+  return "taken";
+}
+
+TEST(PlanFile, DamageIsFoundAndNamed) {
+  const Built b = built();
+  EXPECT_THAT(refusal(""), HasSubstr("no plan of ferry's latency engine"));
+  EXPECT_THAT(refusal(std::string(1000, 'a')), HasSubstr("no plan of ferry's latency engine"));
+  EXPECT_THAT(refusal(b.file.substr(0, b.file.size() - 1)), HasSubstr("should have"));
+  std::string changed = b.file;
+  changed.back() ^= 1;
+  EXPECT_THAT(refusal(changed), HasSubstr("checksum"));
+  changed = b.file;
+  changed[8] = 9;
+  EXPECT_THAT(refusal(changed), HasSubstr("format 9"));
+  EXPECT_EQ(refusal(b.file), "taken");
+}
+
+/// The file with a JSON of one's own, as someone with bad intentions would make it: sizes and checksum match.
+std::string with(const std::function<void(Plan&)>& change) {
+  Built b = built();
+  change(b.plan);
+  return plan_head(b.plan) + std::string(b.plan.weights);
+}
+
+TEST(PlanFile, HostileContentIsRefusedBeforeTheGpuSeesIt) {
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[3].in = 1000; })), HasSubstr("does not exist"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[3].in = p.layers.layers.back().out; })),
+              HasSubstr("not made before it"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[3].residual = p.layers.layers.back().out; })),
+              HasSubstr("not made before it"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[3].out = p.layers.layers[2].out; })), HasSubstr("made twice"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[2].kernel = 5; })), HasSubstr("1x1 or 3x3"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[2].stride = 0; })), HasSubstr("stride"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.tensors[3].height = 4000; })), HasSubstr("sizes do not follow"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.tensors[3].channels = -1; })), HasSubstr("impossible size"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.tensors[0] = {4096, 4096, 3}; })), HasSubstr("sizes do not follow"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers.pop_back(); })), HasSubstr("damaged"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[0].tiles[2].wm = 1 << 20; })), HasSubstr("tiles"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[0].tiles.pop_back(); })), HasSubstr("another number of layers"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[1].images = 1; })), HasSubstr("not in order"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[1].images = 100; })), HasSubstr("not in order"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.profiles = {{1, 1, 3}}; })), HasSubstr("not planned"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.places[2].weights = ~std::uint64_t{0} - 255; })), HasSubstr("outside"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.places[0].bias = 7; })), HasSubstr("outside"));
+  EXPECT_THAT(refusal(with([](Plan& p) { p.weights.remove_suffix(300); })), HasSubstr("outside"));
+}
+
+TEST(PlanFile, AnyChangeOfTheDescriptionIsRefusedOrHarmless) {
+  const std::string good = built().file;
+  std::uint32_t json_bytes = 0;
+  std::memcpy(&json_bytes, good.data() + 12, 4);
+  std::mt19937 random(11);
+  for (int round = 0; round < 2000; ++round) {
+    std::string bad = good;
+    for (int change = 0; change < 2; ++change) bad[32 + random() % json_bytes] = "0123456789-,[]{}\"ae."[random() % 20];
+    // As if the checksum had been made to match.
+    std::string fixed = bad;
+    const std::uint64_t sum = checksum_of(std::string_view(bad).substr(32));
+    std::memcpy(fixed.data() + 24, &sum, 8);
+    EXPECT_NE(refusal(fixed), "");
+  }
+}
+
+}  // namespace
+}  // namespace ferry::latency
