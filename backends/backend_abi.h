@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define FERRY_BACKEND_ABI 1u
+#define FERRY_BACKEND_ABI 2u
 #define FERRY_BACKEND_SYMBOL "ferry_backend"
 #define FERRY_MAX_RANK 8
 
@@ -64,7 +64,8 @@ typedef struct ferry_build_args {
   const void* onnx; /* a serialised ModelProto with all its weights inside */
   size_t onnx_size;
   /* {"profiles":[{"min":1,"opt":8,"max":64},...], "target":"8.9"|null, "workspace_bytes":N|null,
-   * "optimization_level":0-5|null, "tf32":false, "device":0, ...}; unknown keys are an error naming the key */
+   * "optimization_level":0-5|null, "tf32":false, "device":0}, and where asked for "tactics":["jit_convolutions",...], "aux_streams":N,
+   * "timing_runs":N; unknown keys are an error naming the key */
   const char* options_json;
   const void* timing_cache; /* may be NULL; a foreign one is ignored with a warning */
   size_t timing_cache_size;
@@ -93,7 +94,8 @@ typedef struct ferry_open_args {
   const char* architecture_json;
   /* {"device":0,"precision":"fp32","threads":0,"graphs":true,"layer_info":false} to every module, and to some, where
    * they say something: "prefer_cpu":true (modules of kind "gpu+cpu"), "capture":true (eager modules: replay a CUDA
-   * graph), "height":224,"width":224 (with weights). Unknown keys are an error naming the key */
+   * graph), "height":224,"width":224 (with weights); GPU modules with pinned staging: "copy_threads":N, "block":true
+   * (wait without spinning), "persistent_l2_bytes":N. Unknown keys are an error naming the key */
   const char* options_json;
   ferry_log log; /* valid until `close`: a session may still have a warning (a CUDA graph that was refused) */
 } ferry_open_args;
@@ -175,6 +177,13 @@ typedef struct ferry_backend_api {
   ferry_status (*telemetry)(ferry_engine* engine, ferry_telemetry* now); /* optional (NULL, or FERRY_UNSUPPORTED) */
 
   void (*last_error)(ferry_failure* failure);
+
+  /* Optional (NULL, or FERRY_UNSUPPORTED): times each layer in `runs` runs at this batch, on the inputs of the session's
+   * last run at it; nothing may be in flight. Layers in order of execution, null for what the SDK does not tell:
+   * {"batch":N,"runs":N,"layers":[{"name":"...","kind":"CaskConvolution","kernel":"..."|null,"precision":"Half"|null,
+   *  "ms":0.012 (median),"flops":N|null,"bytes":N|null (weights, inputs, outputs)}],
+   *  "peaks":{"flops_per_second":{"Half":N,...},"bytes_per_second":N|null}|null} */
+  ferry_status (*profile)(ferry_session* session, int64_t batch, int32_t runs, ferry_sink json);
 } ferry_backend_api;
 
 /* `host_abi`: the caller's FERRY_BACKEND_ABI. Returns the table even on a mismatch; the caller compares. */

@@ -42,6 +42,7 @@ namespace ferry::cuda {
   X(cuEventDestroy_v2)            \
   X(cuEventRecord)                \
   X(cuEventRecordWithFlags)       \
+  X(cuEventSynchronize)           \
   X(cuEventElapsedTime)           \
   X(cuGraphInstantiateWithFlags)  \
   X(cuGraphUpload)                \

@@ -15,7 +15,10 @@ Stream::~Stream() {
 
 void Stream::synchronize() const { check(driver().cuStreamSynchronize(handle_), "cuStreamSynchronize"); }
 
-Event::Event() { check(driver().cuEventCreate(&handle_, CU_EVENT_DEFAULT), "cuEventCreate"); }
+Event::Event(Wait wait) {
+  const unsigned flags = wait == Wait::kBlocking ? CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING : CU_EVENT_DEFAULT;
+  check(driver().cuEventCreate(&handle_, flags), "cuEventCreate");
+}
 
 Event::~Event() {
   if (handle_ != nullptr) check_in_destructor(driver_if_loaded()->cuEventDestroy_v2(handle_), "cuEventDestroy");
@@ -28,6 +31,8 @@ void Event::record(const Stream& stream) const {
 void Event::record_in_graph(const Stream& stream) const {
   check(driver().cuEventRecordWithFlags(handle_, stream.handle(), CU_EVENT_RECORD_EXTERNAL), "cuEventRecordWithFlags");
 }
+
+void Event::synchronize() const { check(driver().cuEventSynchronize(handle_), "cuEventSynchronize"); }
 
 double Event::elapsed_ms(const Event& start, const Event& stop) {
   float milliseconds = 0;

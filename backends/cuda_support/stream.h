@@ -28,7 +28,9 @@ class Stream {
 
 class Event {
  public:
-  Event();  // throws Error
+  enum class Wait { kSpinning, kBlocking };  // how `synchronize` waits; a blocking event takes no time
+  Event() : Event(Wait::kSpinning) {}        // throws Error
+  explicit Event(Wait wait);
   Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   Event& operator=(Event&& other) noexcept {
     std::swap(handle_, other.handle_);
@@ -39,6 +41,8 @@ class Event {
   void record(const Stream& stream) const;
   /// While `stream` is captured: becomes a node of the graph that records this event at every launch.
   void record_in_graph(const Stream& stream) const;
+  /// Waits for the work before the last `record`; throws Error with what went wrong on the device.
+  void synchronize() const;
   /// Milliseconds from `start` to `stop`; both must have completed. NaN if the driver cannot tell.
   static double elapsed_ms(const Event& start, const Event& stop);
 

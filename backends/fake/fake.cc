@@ -236,6 +236,35 @@ ferry_status telemetry(ferry_engine*, ferry_telemetry* now) {
   });
 }
 
+// One layer, half of what it could be.
+ferry_status profile(ferry_session* session, int64_t batch, int32_t runs, ferry_sink sink) {
+  return guard([&] {
+    fail_if_asked("profile");
+    if (session->running) throw Failure("", "the session has a request under way");
+    const Network& network = session->engine->network;
+    const double bytes =
+        4.0 * static_cast<double>(batch * (network.input.elements_per_image() + network.output.elements_per_image()));
+    json layers = json::array({{{"name", "everything"},
+                                {"kind", "Fake"},
+                                {"kernel", "weighted_means"},
+                                {"precision", "Float"},
+                                {"ms", 2e-6 * bytes},
+                                {"flops", nullptr},
+                                {"bytes", bytes}},
+                               {{"name", "nothing"},
+                                {"kind", nullptr},
+                                {"kernel", nullptr},
+                                {"precision", nullptr},
+                                {"ms", 0},
+                                {"flops", nullptr},
+                                {"bytes", nullptr}}});
+    ferry::module::write(sink, json{{"batch", batch},
+                                    {"runs", runs},
+                                    {"layers", layers},
+                                    {"peaks", {{"flops_per_second", {{"Float", 1e12}}}, {"bytes_per_second", 1e9}}}});
+  });
+}
+
 ferry_backend_api table(std::uint32_t abi) {
   return {abi,
           sizeof(ferry_backend_api),
@@ -251,7 +280,8 @@ ferry_backend_api table(std::uint32_t abi) {
           close_session,
           close,
           telemetry,
-          ferry::module::report_last_error};
+          ferry::module::report_last_error,
+          profile};
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Failures on demand, from the environment at each call so that a test can switch them in one process.
 //   FERRY_FAKE_FAIL     an entry, or several with commas: describe supported build open io open_session staging submit
-//                       wait telemetry. It fails with a message that names it.
+//                       wait telemetry profile. It fails with a message that names it.
 //   FERRY_FAKE_MODE     any of, with commas:
 //                         wrong_abi      the table carries another ABI number
 //                         no_library     supported says that the SDK is missing

@@ -123,6 +123,7 @@ extern "C" __attribute__((visibility("default"))) const ferry_backend_api* ferry
                                      close_session,
                                      close,
                                      telemetry,
-                                     ferry::module::report_last_error};
+                                     ferry::module::report_last_error,
+                                     nullptr};  // profile
   return &api;
 }

@@ -82,7 +82,7 @@ void Build::configure() {
   add_profiles(*builder_, *onnx_.network, *config_, options_.profiles);
   workspace_ = workspace(options_, context_.has_value());
   if (workspace_) config_->setMemoryPoolLimit(nvinfer1::MemoryPoolType::kWORKSPACE, *workspace_);
-  if (options_.optimization_level) config_->setBuilderOptimizationLevel(*options_.optimization_level);
+  set_effort(*config_, options_);
   if (!options_.tf32) config_->clearFlag(nvinfer1::BuilderFlag::kTF32);     // on by default: FP32 is to mean FP32
   config_->setProfilingVerbosity(nvinfer1::ProfilingVerbosity::kDETAILED);  // the proof needs the layers' types
   config_->setProgressMonitor(&monitor_);

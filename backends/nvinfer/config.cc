@@ -98,7 +98,40 @@ void check_input(const nvinfer1::ITensor& input, const std::vector<Profile>& pro
   }
 }
 
+struct Source {
+  const char* name;
+  nvinfer1::TacticSource source;
+};
+// Those that no version has deprecated.
+constexpr Source kSources[] = {{"edge_mask_convolutions", nvinfer1::TacticSource::kEDGE_MASK_CONVOLUTIONS},
+                               {"jit_convolutions", nvinfer1::TacticSource::kJIT_CONVOLUTIONS}};
+
+nvinfer1::TacticSources sources(const std::vector<std::string>& names) {
+  nvinfer1::TacticSources bits = 0;
+  for (const std::string& name : names) {
+    const Source* found = std::find_if(std::begin(kSources), std::end(kSources),
+                                       [&](const Source& source) { return name == source.name; });
+    if (name == "none") continue;  // nothing but the SDK's own kernels
+    if (found == std::end(kSources)) {
+      std::string known = "none";
+      for (const Source& source : kSources) known += std::string(", ") + source.name;
+      throw Failure("tactics", "there is no source of kernels '" + name + "'", "name some of: " + known);
+    }
+    bits |= 1U << static_cast<uint32_t>(found->source);
+  }
+  return bits;
+}
+
 }  // namespace
+
+void set_effort(nvinfer1::IBuilderConfig& config, const BuildOptions& options) {
+  if (options.optimization_level) config.setBuilderOptimizationLevel(*options.optimization_level);
+  if (options.aux_streams) config.setMaxAuxStreams(*options.aux_streams);
+  if (options.timing_runs) config.setAvgTimingIterations(*options.timing_runs);
+  if (options.tactics.empty()) return;
+  if (!config.setTacticSources(sources(options.tactics)))
+    throw Failure("tactics", "the SDK refuses these sources of kernels", "leave --tactics out");
+}
 
 BuildPlace decide_place(const Library& library, const BuildOptions& options) {
   BuildPlace place;

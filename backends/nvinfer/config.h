@@ -27,6 +27,10 @@ BuildPlace decide_place(const Library& library, const BuildOptions& options);
 /// empty leaves the SDK's own default, without a GPU.
 std::optional<std::size_t> workspace(const BuildOptions& options, bool on_gpu);
 
+/// Effort and sources of kernels: optimisation level, tactic sources, auxiliary streams, timing. Throws Failure naming
+/// the sources there are.
+void set_effort(nvinfer1::IBuilderConfig& config, const BuildOptions& options);
+
 /// Adds one optimisation profile for each batch range. Throws Failure for a graph whose inputs do not fit them.
 void add_profiles(nvinfer1::IBuilder& builder, const nvinfer1::INetworkDefinition& network,
                   nvinfer1::IBuilderConfig& config, const std::vector<Profile>& profiles);

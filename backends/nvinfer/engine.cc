@@ -143,6 +143,8 @@ std::unique_ptr<Executor> Engine::make_executor(void* arena, std::size_t arena_b
   context->setDeviceMemoryV2(arena, static_cast<int64_t>(arena_bytes));
   // Engines are built with details for the inspector; ranges for a profiler would cost time in every request.
   context->setNvtxVerbosity(nvinfer1::ProfilingVerbosity::kNONE);
+  if (options_.persistent_l2_bytes)
+    context->setPersistentCacheLimit(static_cast<std::size_t>(*options_.persistent_l2_bytes));
   return std::make_unique<SdkExecutor>(*this, std::move(context));
 }
 

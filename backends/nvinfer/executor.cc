@@ -2,7 +2,25 @@
 
 #include <algorithm>
 
+#include "nvinfer/inspector.h"
+
 namespace ferry::nvinfer {
+namespace {
+
+// Collects what the SDK reports of one run, in the order in which it does.
+class Stopwatch final : public nvinfer1::IProfiler {
+ public:
+  void reportLayerTime(const char* layer, float ms) noexcept override {
+    try {
+      run.push_back({layer == nullptr ? "" : layer, ms});
+    } catch (...) {  // no exception may enter the SDK; a run that lacks a layer is left out of the medians
+      run.clear();
+    }
+  }
+  std::vector<LayerSample> run;
+};
+
+}  // namespace
 
 void SdkExecutor::set_shape(const Port& port, std::int64_t batch) {
   nvinfer1::Dims dims{};
@@ -29,5 +47,25 @@ void SdkExecutor::bind(int profile, std::int64_t batch, const std::vector<void*>
 void SdkExecutor::enqueue(CUstream_st* stream) {
   if (!context_->enqueueV3(stream)) throw engine_.failure("run the network");
 }
+
+std::vector<std::vector<LayerSample>> SdkExecutor::time_layers(CUstream_st* stream, int runs) {
+  std::vector<std::vector<LayerSample>> all;
+  Stopwatch watch;
+  context_->setProfiler(&watch);  // with it, enqueueing reports before it returns
+  try {
+    for (int i = 0; i < runs; ++i) {
+      watch.run.clear();
+      enqueue(stream);
+      all.push_back(watch.run);
+    }
+  } catch (...) {
+    context_->setProfiler(nullptr);
+    throw;
+  }
+  context_->setProfiler(nullptr);
+  return all;
+}
+
+std::string SdkExecutor::layers_json() const { return inspector_json(*engine_.engine_, context_.get()); }
 
 }  // namespace ferry::nvinfer

@@ -18,6 +18,8 @@ class SdkExecutor final : public Executor {
             CUstream_st* stream) override;
   void enqueue(CUstream_st* stream) override;
   bool capturable(CUstream_st* stream) const override { return sdk::capturable(*context_, stream); }
+  std::vector<std::vector<LayerSample>> time_layers(CUstream_st* stream, int runs) override;
+  std::string layers_json() const override;
 
  private:
   void set_shape(const Port& port, std::int64_t batch);

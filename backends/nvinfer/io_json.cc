@@ -1,6 +1,9 @@
 #include "nvinfer/io_json.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "cuda_support/peaks.h"
 
 namespace ferry::nvinfer {
 namespace {
@@ -29,6 +32,12 @@ Json profiles_json(const std::vector<Profile>& profiles) {
   Json list = Json::array();
   for (const Profile& p : profiles) list.push_back({{"min", p.min}, {"opt", p.opt}, {"max", p.max}});
   return list;
+}
+
+Json peaks_json(int device_index) {
+  const cuda::Peaks peaks = cuda::peaks(device_index);
+  return {{"flops_per_second", peaks.flops_per_second},
+          {"bytes_per_second", std::isfinite(peaks.bytes_per_second) ? Json(peaks.bytes_per_second) : Json()}};
 }
 
 std::string io_json(const GpuEngine& engine) {

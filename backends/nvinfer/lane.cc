@@ -23,7 +23,7 @@ std::vector<void*> grow(std::vector<cuda::DeviceBuffer>& buffers, const std::vec
 }  // namespace
 
 void Lane::bind(const Network& network, std::int64_t batch, const cuda::Stream& stream) {
-  full_ = Recording();
+  whole_ = Recording();
   compute_ = Recording();
   has_inputs_ = warm_ = false;
   batch_ = 0;  // of no use until all of this has worked
@@ -33,11 +33,14 @@ void Lane::bind(const Network& network, std::int64_t batch, const cuda::Stream& 
   batch_ = batch;
 }
 
-void Lane::upload(const Network& network, const Staging& staging, const cuda::Stream& stream) const {
-  for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    const std::size_t size = network.inputs()[i].row_bytes * static_cast<std::size_t>(batch_);
-    cuda::copy_to_device(inputs_[i].data(), staging.input(i), size, stream.handle());
-  }
+void Lane::lend(const Network& network, Executor& other, const cuda::Stream& stream) const {
+  const auto addresses = [](const std::vector<cuda::DeviceBuffer>& buffers) {
+    std::vector<void*> all;
+    for (const cuda::DeviceBuffer& buffer : buffers) all.push_back(buffer.data());
+    return all;
+  };
+  other.bind(pick_profile(network.profiles(), batch_), batch_, addresses(inputs_), addresses(outputs_),
+             stream.handle());
 }
 
 void Lane::fetch(const Network& network, const Staging& staging, const cuda::Stream& stream) const {
@@ -66,25 +69,30 @@ void Lane::capture(Recording& recording, const cuda::Stream& stream, const Enque
   }
 }
 
-void Lane::run(const Network& network, const Staging& staging, const cuda::Stream& stream, const Marks* marks,
-               bool graphs) {
-  const auto enqueue = [&](auto record) {
-    if (marks != nullptr) record(marks->begin);
-    upload(network, staging, stream);
-    if (marks != nullptr) record(marks->uploaded);
-    executor_->enqueue(stream.handle());
-    if (marks != nullptr) record(marks->computed);
-    fetch(network, staging, stream);
-    if (marks != nullptr) record(marks->end);
-  };
+void Lane::compute_and_fetch(const Network& network, const Staging& staging, const cuda::Stream& stream,
+                             const Marks* marks, void (cuda::Event::*record)(const cuda::Stream&) const) {
+  executor_->enqueue(stream.handle());
+  if (marks != nullptr) (marks->computed.*record)(stream);
+  fetch(network, staging, stream);
+  if (marks != nullptr) (marks->end.*record)(stream);
+}
+
+void Lane::run(const Network& network, const Staging& staging, const void* const* inputs, Uploader& uploader,
+               const cuda::Stream& stream, const Marks* marks, bool graphs) {
   // The first request of a batch size runs as it is: it warms up what a capture must not contain.
-  if (graphs && warm_ && !full_.graph && !full_.refused) {
-    capture(full_, stream, [&] { enqueue([&](const cuda::Event& mark) { mark.record_in_graph(stream); }); });
+  if (graphs && warm_ && !whole_.graph && !whole_.refused) {
+    capture(whole_, stream, [&] { compute_and_fetch(network, staging, stream, marks, &cuda::Event::record_in_graph); });
   }
-  if (full_.graph) {
-    full_.graph.launch(stream);
+  if (marks != nullptr) marks->begin.record(stream);
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const std::size_t size = network.inputs()[i].row_bytes * static_cast<std::size_t>(batch_);
+    uploader.upload(inputs_[i].data(), staging.input(i), inputs[i], size, stream);
+  }
+  if (marks != nullptr) marks->uploaded.record(stream);
+  if (whole_.graph) {
+    whole_.graph.launch(stream);
   } else {
-    enqueue([&](const cuda::Event& mark) { mark.record(stream); });
+    compute_and_fetch(network, staging, stream, marks, &cuda::Event::record);
   }
   warm_ = has_inputs_ = true;
 }

@@ -11,6 +11,7 @@
 #include "cuda_support/stream.h"
 #include "nvinfer/network.h"
 #include "nvinfer/staging.h"
+#include "nvinfer/upload.h"
 
 namespace ferry::nvinfer {
 
@@ -28,12 +29,17 @@ class Lane {
 
   std::int64_t batch() const noexcept { return batch_; }
   bool has_inputs() const noexcept { return has_inputs_; }
-  void staging_moved() noexcept { full_.graph = cuda::GraphExec(); }
+  void staging_moved() noexcept { whole_.graph = cuda::GraphExec(); }
 
-  /// Copies in, computes, copies out, through a graph where there is one. `marks` may be null.
-  void run(const Network& network, const Staging& staging, const cuda::Stream& stream, const Marks* marks, bool graphs);
+  /// Copies in from `inputs` (one a port, any host memory), computes, copies out into the staging. `marks` may be null.
+  /// The copy in is not part of the graph: launching the graph takes the host as long as the bus needs for a picture,
+  /// and so costs nothing.
+  void run(const Network& network, const Staging& staging, const void* const* inputs, Uploader& uploader,
+           const cuda::Stream& stream, const Marks* marks, bool graphs);
   /// Computes on the inputs that are on the device.
   void run_resident(const cuda::Stream& stream, const Marks* marks, bool graphs);
+  /// Binds another executor to this lane's batch and buffers: it computes on the same inputs.
+  void lend(const Network& network, Executor& other, const cuda::Stream& stream) const;
   void fetch(const Network& network, const Staging& staging, const cuda::Stream& stream) const;
   /// When the stream has ended what was run. Throws Failure.
   void finish() { executor_->finish(); }
@@ -48,7 +54,8 @@ class Lane {
     cuda::GraphExec graph;
     bool refused = false;
   };
-  void upload(const Network& network, const Staging& staging, const cuda::Stream& stream) const;
+  void compute_and_fetch(const Network& network, const Staging& staging, const cuda::Stream& stream, const Marks* marks,
+                         void (cuda::Event::*record)(const cuda::Stream&) const);
   template <typename Enqueue>
   void capture(Recording& recording, const cuda::Stream& stream, const Enqueue& enqueue);
 
@@ -56,7 +63,7 @@ class Lane {
   std::int64_t batch_ = 0;
   std::vector<cuda::DeviceBuffer> inputs_, outputs_;
   bool has_inputs_ = false, warm_ = false;
-  Recording full_, compute_;
+  Recording whole_, compute_;  // with and without the copy out
   std::string refusal_;
 };
 

@@ -129,6 +129,15 @@ ferry_status wait(ferry_session* session, ferry_times* times) {
   });
 }
 
+ferry_status profile(ferry_session* session, int64_t batch, int32_t runs, ferry_sink json) {
+  return guard([&] {
+    const cuda::Current current(session->engine->context());
+    nlohmann::json profile = session->session->profile(batch, runs);
+    profile["peaks"] = peaks_json(session->engine->device().index);
+    write_to(json, profile.dump(), "the profile");
+  });
+}
+
 void close_session(ferry_session* session) {
   if (session == nullptr) return;
   guard([&] {
@@ -174,6 +183,7 @@ extern "C" __attribute__((visibility("default"))) const ferry_backend_api* ferry
                                         close_session,
                                         close,
                                         telemetry,
-                                        copy_last_error};
+                                        copy_last_error,
+                                        profile};
   return &api;
 }

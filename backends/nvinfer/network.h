@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "nvinfer/failure.h"
+#include "nvinfer/layers.h"
 #include "nvinfer/profiles.h"
 
 struct CUstream_st;
@@ -32,6 +34,12 @@ class Executor {
   virtual bool capturable(CUstream_st* stream) const = 0;
   /// Called when the work that was enqueued has ended: throws Failure for what only the device could find out.
   virtual void finish() {}
+  /// Runs `runs` times with a clock around every layer; what it showed, run by run. Blocks. Throws Failure.
+  virtual std::vector<std::vector<LayerSample>> time_layers(CUstream_st*, int) {
+    throw Failure("", "this engine does not run layer by layer", "", FERRY_UNSUPPORTED);
+  }
+  /// The inspector's JSON for the profile and batch that this is bound to; empty if there is none.
+  virtual std::string layers_json() const { return {}; }
 };
 
 class Network {

@@ -79,6 +79,12 @@ void apply(BuildOptions& options, const std::string& key, const Json& value) {
     options.workspace_bytes = get_integer(value, key, 1, kMaxBytes);
   } else if (key == "optimization_level") {
     options.optimization_level = static_cast<int>(get_integer(value, key, 0, 5));
+  } else if (key == "tactics") {
+    options.tactics = get<std::vector<std::string>>(value, key, "a list of names");
+  } else if (key == "aux_streams") {
+    options.aux_streams = static_cast<int>(get_integer(value, key, 0, 64));
+  } else if (key == "timing_runs") {
+    options.timing_runs = static_cast<int>(get_integer(value, key, 1, 1000));
   } else if (key == "tf32") {
     options.tf32 = get<bool>(value, key, "true or false");
   } else if (key == "device") {
@@ -97,6 +103,12 @@ void apply(OpenOptions& options, const std::string& key, const Json& value) {
     options.layer_info = get<bool>(value, key, "true or false");
   } else if (key == "timing") {
     options.timing = get<bool>(value, key, "true or false");
+  } else if (key == "copy_threads") {
+    options.copy_threads = static_cast<int>(get_integer(value, key, 0, 256));
+  } else if (key == "persistent_l2_bytes") {
+    options.persistent_l2_bytes = get_integer(value, key, 0, kMaxBytes);
+  } else if (key == "block") {
+    options.block = get<bool>(value, key, "true or false");
   } else if (key == "batch_limit") {
     options.batch_limit = static_cast<std::size_t>(get_integer(value, key, 1, 1024));
   } else if (key != "precision" && key != "threads" && key != "prefer_cpu") {

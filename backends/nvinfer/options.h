@@ -18,6 +18,8 @@ struct BuildOptions {
   std::optional<int> optimization_level;  // 0..5
   bool tf32 = false;
   int device = 0;
+  std::vector<std::string> tactics;  // names as in config.cc; empty: the SDK's default
+  std::optional<int> aux_streams, timing_runs;
 };
 
 struct OpenOptions {
@@ -26,6 +28,9 @@ struct OpenOptions {
   bool layer_info = false;       // put the engine inspector's JSON into `io`
   bool timing = true;            // record events around copies and compute
   std::size_t batch_limit = 16;  // batch sizes whose buffers and graphs a session keeps
+  int copy_threads = 0;          // that share a large copy into pinned memory; 0: half of the cores, at most 8
+  bool block = false;            // wait without keeping a core busy
+  std::optional<std::int64_t> persistent_l2_bytes;
 };
 
 /// Throw Failure naming the key. `json` may be null or empty for defaults.

@@ -37,7 +37,10 @@ Session::Session(Network& network, const OpenOptions& options, Warn warn)
       warn_(std::move(warn)),
       arena_(network.arena_bytes()),
       staging_(network.inputs(), network.outputs()),
-      targets_(network.outputs().size()) {}
+      uploader_(options.copy_threads, !options.block),
+      targets_(network.outputs().size()) {
+  if (options_.block) done_.emplace(cuda::Event::Wait::kBlocking);
+}
 
 Session::~Session() {
   if (!in_flight_) return;
@@ -89,13 +92,6 @@ void Session::check(const ferry_run_args& args, bool resident, bool fetches) con
   }
 }
 
-void Session::copy_inputs(const ferry_run_args& args) {
-  for (std::size_t i = 0; i < network_.inputs().size(); ++i) {
-    void* staged = staging_.input(i);
-    if (args.inputs[i] != staged) std::memmove(staged, args.inputs[i], bytes(network_.inputs()[i], args.batch));
-  }
-}
-
 void Session::copy_outputs() const {
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     const void* staged = staging_.output(i);
@@ -105,8 +101,7 @@ void Session::copy_outputs() const {
 
 void Session::start(Lane& lane, const ferry_run_args& args) {
   if (!request_.resident) {
-    copy_inputs(args);
-    lane.run(network_, staging_, stream_, marks(), options_.graphs);
+    lane.run(network_, staging_, args.inputs, uploader_, stream_, marks(), options_.graphs);
     return;
   }
   if (!lane.has_inputs()) {
@@ -134,6 +129,7 @@ void Session::submit(const ferry_run_args& args) {
   in_flight_ = true;
   try {
     start(lane, args);
+    if (done_) done_->record(stream_);
   } catch (...) {
     try {
       stream_.synchronize();        // what was enqueued before the failure must not run into the next request
@@ -146,6 +142,7 @@ void Session::submit(const ferry_run_args& args) {
     warn_("CUDA graph not used, kernels are launched one by one: " + refusal);
   }
   request_.enqueue_ms = milliseconds_since(begin);
+  if (!resident) uploader_.expect_another();
 }
 
 ferry_times Session::times() const {
@@ -160,10 +157,36 @@ ferry_times Session::times() const {
 void Session::wait(ferry_times* times_out) {
   if (!in_flight_) throw Failure("", "wait was called without a request in flight", "call submit first");
   in_flight_ = false;
-  stream_.synchronize();
+  if (done_) {
+    done_->synchronize();
+  } else {
+    stream_.synchronize();
+  }
   request_.lane->finish();
   if (request_.fetches) copy_outputs();
   if (times_out != nullptr) *times_out = times();
+}
+
+nlohmann::json Session::profile(std::int64_t batch, int runs) {
+  constexpr int kWarmUp = 3, kMostRuns = 10'000;
+  if (in_flight_) throw Failure("", "a profile was asked for while a request is in flight", "call wait first");
+  if (runs < 1 || runs > kMostRuns) throw Failure("runs", "a profile takes 1 to 10000 runs", "");
+  Lane& lane = lane_for(batch);
+  lane.last_used = ++uses_;
+  if (!lane.has_inputs()) {
+    throw Failure("batch " + std::to_string(batch), "nothing is on the device yet for this batch size",
+                  "run once with inputs before asking for a profile");
+  }
+  // An executor of its own: with a profiler attached, work is neither asynchronous nor capturable.
+  const std::unique_ptr<Executor> executor = network_.make_executor(arena_.data(), arena_.size());
+  lane.lend(network_, *executor, stream_);
+  executor->time_layers(stream_.handle(), kWarmUp);
+  const auto samples = executor->time_layers(stream_.handle(), runs);
+  stream_.synchronize();
+  nlohmann::json json = join_layers(executor->layers_json(), medians(samples), batch);
+  json["batch"] = batch;
+  json["runs"] = runs;
+  return json;
 }
 
 }  // namespace ferry::nvinfer

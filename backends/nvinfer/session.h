@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +29,8 @@ class Session {
   void staging(std::int64_t batch, void** inputs, void** outputs);
   void submit(const ferry_run_args& args);
   void wait(ferry_times* times);
+  /// Each layer's time on the inputs of the last run at this batch: `layers` as backend_abi.h has it under `profile`.
+  nlohmann::json profile(std::int64_t batch, int runs);
 
  private:
   struct Request {
@@ -40,7 +44,6 @@ class Session {
   Lane& make_lane(std::int64_t batch);
   void reserve(std::int64_t batch, Staging::Asked asked);
   void check(const ferry_run_args& args, bool resident, bool fetches) const;
-  void copy_inputs(const ferry_run_args& args);
   void copy_outputs() const;
   ferry_times times() const;
   const Marks* marks() const noexcept { return options_.timing ? &marks_ : nullptr; }
@@ -52,7 +55,9 @@ class Session {
   cuda::DeviceBuffer arena_;
   cuda::Stream stream_;
   Marks marks_;
+  std::optional<cuda::Event> done_;  // where waiting is to leave the core to others
   Staging staging_;
+  Uploader uploader_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::uint64_t uses_ = 0;
   bool in_flight_ = false;

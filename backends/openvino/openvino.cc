@@ -113,6 +113,7 @@ extern "C" __attribute__((visibility("default"))) const ferry_backend_api* ferry
                                      close_session,
                                      close,
                                      nullptr,  // telemetry: a CPU tells nothing portable
-                                     ferry::module::report_last_error};
+                                     ferry::module::report_last_error,
+                                     nullptr};  // profile
   return &api;
 }

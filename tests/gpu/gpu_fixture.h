@@ -14,7 +14,7 @@
 namespace ferry::testing {
 
 class Gpu : public ::testing::Test {
- protected:
+ public:
   static constexpr std::int64_t kMax = 16;
   static constexpr std::size_t kClasses = TinyNet::kClasses;
 

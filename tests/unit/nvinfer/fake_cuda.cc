@@ -68,6 +68,9 @@ FAKE cuDeviceGetAttribute(int* value, CUdevice_attribute which, CUdevice) {
   static const std::map<int, int> values{{CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 8},
                                          {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 9},
                                          {CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 24},
+                                         {CU_DEVICE_ATTRIBUTE_CLOCK_RATE, 2'535'000},
+                                         {CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, 8'501'000},
+                                         {CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, 128},
                                          {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 99 << 10},
                                          {CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, 24 << 20}};
   *value = values.at(which);

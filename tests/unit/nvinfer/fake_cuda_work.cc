@@ -65,6 +65,10 @@ FAKE cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned) {
   ENTER_IN_CONTEXT("cuEventRecordWithFlags");
   return run(stream, 0, [event] { event->at_ms = state().clock_ms; });
 }
+FAKE cuEventSynchronize(CUevent event) {
+  ENTER_IN_CONTEXT("cuEventSynchronize");
+  return event->at_ms < 0 ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
+}
 FAKE cuEventElapsedTime(float* milliseconds, CUevent start, CUevent stop) {
   ENTER_IN_CONTEXT("cuEventElapsedTime");
   if (start->at_ms < 0 || stop->at_ms < 0) return CUDA_ERROR_INVALID_HANDLE;

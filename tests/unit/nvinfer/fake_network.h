@@ -42,6 +42,19 @@ class DoublingExecutor final : public nvinfer::Executor {
   }
   bool capturable(CUstream_st*) const override { return switches_.capturable; }
 
+  std::vector<std::vector<nvinfer::LayerSample>> time_layers(CUstream_st* stream, int runs) override {
+    std::vector<std::vector<nvinfer::LayerSample>> all;
+    for (int i = 0; i < runs; ++i) {
+      enqueue(stream);
+      all.push_back({{"double [profile 0]", 2.0 + i}});
+    }
+    return all;
+  }
+  std::string layers_json() const override {
+    return R"({"Layers":[{"Name":"double [profile 0]","LayerType":"Fake","TacticName":"twice",
+      "Inputs":[{"Dimensions":[-1,4],"Format/Datatype":"Float"}],
+      "Outputs":[{"Dimensions":[-1,4],"Format/Datatype":"Float"}]}]})";
+  }
   static constexpr std::size_t kRow = 4;
   inline static int last_profile = -1;
 
