@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ferry/layers.h"
 #include "ferry/onnx.h"
 #include "ferry/resnet.h"
 #include "ferry/tensor.h"
@@ -62,6 +63,9 @@ struct BuildOptions {
   std::optional<std::int64_t> workspace_bytes;  // empty: clamped to free memory
   std::optional<int> optimization_level;        // 0..5; empty: the SDK's default
   bool tf32 = false;                            // let FP32 convolutions use TF32
+  std::vector<std::string> tactics;             // sources of kernels, by the SDK's names; empty: its default
+  std::optional<int> aux_streams;               // for branches that can run at once; empty: the SDK decides
+  std::optional<int> timing_runs;               // a kernel is timed so often; empty: the SDK's default
   int device = 0;
 };
 
@@ -79,6 +83,10 @@ struct OpenOptions {
   bool prefer_cpu = false;         // for modules that run on both
   bool capture = false;            // for modules that run eagerly: record the calls once, then replay them as one graph
   int height = 224, width = 224;   // for modules that open weights: these do not tell the size of a picture
+  // For modules of kind "gpu" (others refuse what is set):
+  std::optional<int> copy_threads;                  // share a large copy into pinned memory; empty: by the cores
+  bool block = false;                               // wait without keeping a core busy: a little later, but cheaper
+  std::optional<std::int64_t> persistent_l2_bytes;  // of L2 that kernels may reserve for activations
 };
 
 /// Milliseconds of one run; NaN where the engine cannot tell. See backend_abi.h for what each contains.
@@ -126,6 +134,9 @@ class Session {
   void submit(std::int64_t batch, const std::vector<const std::byte*>& inputs, const std::vector<std::byte*>& outputs,
               bool resident = false, bool fetch = false);
   void wait(RunTimes* times = nullptr);
+
+  /// Times each layer in `runs` runs on the inputs of the last run at this batch. Nothing where the engine cannot.
+  std::optional<LayerProfile> profile(std::int64_t batch, int runs = 20);
 
  private:
   std::shared_ptr<Impl> impl_;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ferry/layers.h"
 #include "ferry/measure.h"
 #include "ferry/tensor.h"
 
@@ -41,8 +42,9 @@ struct ComparisonRow {
   Measurement measurement;
   Agreement agreement;
   double speedup = 0;  // against the baseline row of the same batch (median over median, same kind of timing); 0: none
-  bool baseline = false;  // the reference backend in fp32; set by whoever makes the row
-  std::string failure;    // engine could not be built, opened or run: the message; no numbers then
+  bool baseline = false;               // the reference backend in fp32; set by whoever makes the row
+  std::optional<LayerProfile> layers;  // where it was asked for and the engine tells
+  std::string failure;                 // engine could not be built, opened or run: the message; no numbers then
 };
 
 struct Comparison {

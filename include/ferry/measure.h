@@ -40,12 +40,15 @@ struct Measurement {
   Statistics wall;                   // host in, host out
   std::optional<Statistics> device;  // resident inputs and outputs, compute only (GPU engines)
   std::optional<Statistics> enqueue, h2d, d2h;
-  double images_per_second = 0;          // batch / median of what `timed` names
-  std::string timed;                     // "device compute" or "host in to host out": what median_ms means
+  double images_per_second = 0;          // batch / median of what `timed` names; under load: what was done by time
+  std::string timed;                     // "device compute", "host in to host out" or "request under load"
+  int sessions = 1;                      // in flight at once; see load.h for what is under load
+  double share_of_device = 0;            // under load: rate by that of device compute alone; 0: unknown
   std::vector<std::string> warnings;     // enqueue-bound, transfer-bound, unstable, throttled, few runs
   std::vector<Telemetry> telemetry;      // sampled after each turn
   std::vector<double> samples_ms;        // every run of what `timed` names, in order
-  std::vector<double> round_medians_ms;  // of `samples_ms`, one a round: how far they lie apart is the noise
+  std::vector<double> round_medians_ms;  // of `samples_ms`, one a round: how far they lie apart is the noise. Under
+                                         // load: time by batches done
   int runs = 0;
 
   /// The statistics that `timed` names.

@@ -16,6 +16,7 @@ bool same_task(const ComparisonRow& a, const ComparisonRow& b) {
 
 double speedup(const ComparisonRow& row, const ComparisonRow& baseline) {
   const Measurement &a = baseline.measurement, &b = row.measurement;
+  if (a.mode != "latency") return a.images_per_second > 0 ? b.images_per_second / a.images_per_second : 0;
   const bool both_device = a.device && b.device;
   const double before = both_device ? a.device->median : a.wall.median;
   const double after = both_device ? b.device->median : b.wall.median;

@@ -19,6 +19,9 @@ std::string open_options_json(const OpenOptions& options, bool weights) {
                       {"graphs", options.graphs}};
   if (options.prefer_cpu) json["prefer_cpu"] = true;
   if (options.capture) json["capture"] = true;
+  if (options.copy_threads) json["copy_threads"] = *options.copy_threads;
+  if (options.block) json["block"] = true;
+  if (options.persistent_l2_bytes) json["persistent_l2_bytes"] = *options.persistent_l2_bytes;
   if (weights) {
     json["height"] = options.height;
     json["width"] = options.width;

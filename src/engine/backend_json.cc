@@ -1,4 +1,5 @@
 // The JSON that modules write, as the structures of backend.h.
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "engine/backend_module.h"
@@ -99,6 +100,29 @@ EngineInfo read_io(const std::string& io, const BackendInfo& backend) {
       info.precision_proof_json = json["precision_proof"].dump();
   });
   return info;
+}
+
+LayerProfile read_profile(const std::string& text_of_profile, const BackendInfo& backend) {
+  const Json json = object_from(text_of_profile, "profile", backend.name);
+  const auto number = [](const Json& of, const char* key) {
+    const auto found = of.find(key);
+    const bool known = found != of.end() && !found->is_null();
+    return known ? found->get<double>() : std::numeric_limits<double>::quiet_NaN();
+  };
+  LayerProfile profile;
+  reading("profile", backend.name, [&] {
+    profile.batch = json.at("batch").get<std::int64_t>();
+    profile.runs = json.at("runs").get<int>();
+    for (const Json& layer : json.at("layers"))
+      profile.layers.push_back({layer.at("name").get<std::string>(), text(layer, "kind"), text(layer, "kernel"),
+                                text(layer, "precision"), layer.at("ms").get<double>(), number(layer, "flops"),
+                                number(layer, "bytes")});
+    const Json peaks = json.contains("peaks") && json["peaks"].is_object() ? json["peaks"] : Json::object();
+    profile.flops_per_second = peaks.value("flops_per_second", std::map<std::string, double>());
+    profile.bytes_per_second = number(peaks, "bytes_per_second");
+  });
+  set_floors(profile);
+  return profile;
 }
 
 }  // namespace ferry

@@ -54,6 +54,8 @@ void read_description(const std::string& describe, BackendInfo& info);
 void read_support(const std::string& supported, BackendInfo& info);
 /// What `io` says.
 EngineInfo read_io(const std::string& io, const BackendInfo& backend);
+/// What `profile` says, with floors.
+LayerProfile read_profile(const std::string& profile, const BackendInfo& backend);
 
 /// A sink that collects into `out`.
 ferry_sink sink_into(std::string& out);

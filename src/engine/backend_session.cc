@@ -74,7 +74,8 @@ std::optional<Telemetry> Engine::telemetry() const {
 }
 
 struct Session::Impl {
-  explicit Impl(std::shared_ptr<Engine::Impl> of) : engine(std::move(of)) {
+  explicit Impl(std::shared_ptr<Engine::Impl> of)
+      : engine(std::move(of)), in(engine->info.inputs.size()), out(engine->info.outputs.size()) {
     engine->check(engine->api().open_session(engine->handle, &handle), Stage::kRun);
   }
   Impl(const Impl&) = delete;
@@ -85,6 +86,8 @@ struct Session::Impl {
 
   std::shared_ptr<Engine::Impl> engine;
   ferry_session* handle = nullptr;
+  std::vector<const void*> in;  // of the request under way: a request allocates nothing
+  std::vector<void*> out;
 };
 
 Session Engine::new_session() const { return Session(std::make_shared<Session::Impl>(impl_)); }
@@ -149,21 +152,33 @@ void Session::submit(std::int64_t batch, const std::vector<const std::byte*>& in
                             outputs.size(), info.inputs.size(), info.outputs.size()));
   if (resident && !info.resident)
     throw Error(Stage::kRun, info.backend_display_name, "this engine works in host memory: it has no resident mode");
-  const std::vector<const void*> in(inputs.begin(), inputs.end());
-  const std::vector<void*> out(outputs.begin(), outputs.end());
+  if (reads) std::copy(inputs.begin(), inputs.end(), impl_->in.begin());
+  if (writes) std::copy(outputs.begin(), outputs.end(), impl_->out.begin());
   ferry_run_args args{};
   args.struct_size = sizeof args;
   args.batch = batch;
-  args.inputs = in.data();
-  args.outputs = out.data();
+  args.inputs = impl_->in.data();
+  args.outputs = impl_->out.data();
   args.flags = (resident ? FERRY_RUN_RESIDENT : 0) | (resident && fetch ? FERRY_RUN_FETCH : 0);
   impl_->engine->check(impl_->engine->api().submit(impl_->handle, &args), Stage::kRun);
 }
 
 void Session::wait(RunTimes* times) {
   ferry_times measured{kUnknown, kUnknown, kUnknown, kUnknown};
-  impl_->engine->check(impl_->engine->api().wait(impl_->handle, &measured), Stage::kRun);
+  // Nobody asks: the module need not find out.
+  impl_->engine->check(impl_->engine->api().wait(impl_->handle, times == nullptr ? nullptr : &measured), Stage::kRun);
   if (times != nullptr) *times = {measured.enqueue_ms, measured.h2d_ms, measured.compute_ms, measured.d2h_ms};
+}
+
+std::optional<LayerProfile> Session::profile(std::int64_t batch, int runs) {
+  const Engine::Impl& engine = *impl_->engine;
+  check_batch(engine.info, batch);
+  if (engine.api().profile == nullptr) return std::nullopt;
+  std::string json;
+  const ferry_status status = engine.api().profile(impl_->handle, batch, runs, sink_into(json));
+  if (status == FERRY_UNSUPPORTED) return std::nullopt;
+  engine.check(status, Stage::kMeasure);
+  return read_profile(json, engine.backend->info);
 }
 
 }  // namespace ferry

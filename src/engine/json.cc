@@ -24,6 +24,10 @@ Json build_options_json(const BuildOptions& options) {
   json["optimization_level"] = options.optimization_level ? Json(*options.optimization_level) : Json(nullptr);
   json["tf32"] = options.tf32;
   json["device"] = options.device;
+  // Only where asked for: not every module knows them.
+  if (!options.tactics.empty()) json["tactics"] = options.tactics;
+  if (options.aux_streams) json["aux_streams"] = *options.aux_streams;
+  if (options.timing_runs) json["timing_runs"] = *options.timing_runs;
   return json;
 }
 

@@ -40,7 +40,8 @@ void warn_of_spread(const Measurement& m, std::vector<std::string>& warnings) {
   const Statistics& timed = m.timed_statistics();
   if (timed.count < kFewRuns)
     warnings.push_back(fmt::format("few runs: {} within the time limit, so p99 says little", timed.count));
-  if (timed.p90 > timed.median * (1 + kWideSpread))
+  const bool alone = m.timed != "request under load";  // under load requests wait for each other: only rounds tell
+  if (alone && timed.p90 > timed.median * (1 + kWideSpread))
     warnings.push_back(fmt::format("unstable: one run in ten takes {:.0f} % longer than the median, or more",
                                    100 * (timed.p90 / timed.median - 1)));
   if (m.round_medians_ms.size() < 2) return;

@@ -6,6 +6,7 @@
 
 #include "ferry/compare.h"
 #include "ferry/error.h"
+#include "report/layers_json.h"
 
 namespace ferry {
 namespace {
@@ -82,6 +83,8 @@ Measurement measurement(const Json& row) {
   m.h2d = median_only(row, "h2d_median_ms");
   m.d2h = median_only(row, "d2h_median_ms");
   m.images_per_second = number(row, "images_per_second");
+  m.sessions = row.value("sessions", 1);
+  if (const double share = number(row, "share_of_device"); share > 0) m.share_of_device = share;
   m.round_medians_ms = list<double>(row, "round_medians_ms");
   m.samples_ms = list<double>(row, "quantiles_ms");  // not the runs themselves, but the same distribution
   m.warnings = list<std::string>(row, "warnings");
@@ -116,6 +119,10 @@ ComparisonRow comparison_row(const Json& row) {
   const double speedup = number(row, "speedup");
   r.speedup = speedup > 0 ? speedup : 0;
   r.failure = text(row, "failure");
+  if (const auto layers = row.find("layers"); layers != row.end() && layers->is_object()) {
+    r.layers = layers_from_json(*layers);
+    r.layers->batch = r.measurement.batch;
+  }
   return r;
 }
 

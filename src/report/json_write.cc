@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ferry/compare.h"
+#include "report/layers_json.h"
 
 namespace ferry {
 namespace {
@@ -50,6 +51,8 @@ void add_timed(Json& row, const Measurement& m, bool ran) {
   row["max_ms"] = value(s.max);
   row["stddev_ms"] = value(s.stddev);
   row["images_per_second"] = value(m.images_per_second);
+  row["sessions"] = m.sessions;
+  row["share_of_device"] = m.share_of_device > 0 ? value(m.share_of_device) : Json(nullptr);
 }
 
 void add_parts(Json& row, const Measurement& m, bool ran) {
@@ -57,8 +60,8 @@ void add_parts(Json& row, const Measurement& m, bool ran) {
   row["host_median_ms"] = value(m.wall.median);
   row["host_p90_ms"] = value(m.wall.p90);
   row["host_p99_ms"] = value(m.wall.p99);
-  row["host_images_per_second"] =
-      value(m.wall.median > 0 ? 1000 * static_cast<double>(m.batch) / m.wall.median : std::nan(""));
+  const double one_by_one = m.wall.median > 0 ? 1000 * static_cast<double>(m.batch) / m.wall.median : std::nan("");
+  row["host_images_per_second"] = value(m.timed == "request under load" ? m.images_per_second : one_by_one);
   row["enqueue_median_ms"] = median_of(m.enqueue);
   row["h2d_median_ms"] = median_of(m.h2d);
   row["compute_median_ms"] = median_of(m.device);
@@ -94,6 +97,7 @@ Json row_json(const ComparisonRow& r) {
   row["speedup"] = r.speedup > 0 ? number(r.speedup) : Json(nullptr);
   row["warnings"] = m.warnings;
   row["failure"] = ran ? Json(nullptr) : Json(r.failure);
+  if (r.layers) row["layers"] = layers_json(*r.layers);
   return row;
 }
 

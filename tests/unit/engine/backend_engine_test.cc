@@ -91,6 +91,24 @@ TEST_F(BackendTest, WrongRequestsShowGivenAgainstAllowed) {
   EXPECT_THAT(error_of([&] { session.submit(1, {}, {}, true); }).cause(), HasSubstr("no resident mode"));
 }
 
+TEST_F(BackendTest, AProfileHoldsEachLayerAgainstItsFloor) {
+  Session session = open_plan(4).new_session();
+  const auto profile = session.profile(2, 7);
+  ASSERT_TRUE(profile);
+  EXPECT_EQ(profile->batch, 2);
+  EXPECT_EQ(profile->runs, 7);
+  ASSERT_EQ(profile->layers.size(), 2u);
+  const double bytes = 4.0 * 2 * (3 * 32 * 32 + 10);
+  EXPECT_EQ(profile->layers[0].kernel, "weighted_means");
+  EXPECT_EQ(profile->layers[0].bytes, bytes);
+  EXPECT_NEAR(profile->layers[0].floor_ms, bytes / 1e9 * 1000, 1e-12);
+  EXPECT_NEAR(profile->floor_ms() / profile->total_ms(), 0.5, 1e-9);
+  EXPECT_TRUE(std::isnan(profile->layers[1].floor_ms)) << "nothing is known of it";
+  EXPECT_THROW(session.profile(5), Error);
+  environment.set("FERRY_FAKE_FAIL", "profile");
+  EXPECT_EQ(error_of([&] { session.profile(2); }).stage(), Stage::kMeasure);
+}
+
 TEST_F(BackendTest, ProfilesLeaveGapsThatAreRefused) {
   const Backend backend = Backend::load("fake");
   BuildOptions options;

@@ -49,6 +49,13 @@ inline Comparison crafted(const std::string& engine = "TensorRT for RTX") {
     c.rows.push_back(row("Fast but wrong", "int8", batch, 0.5 * b, 0.3 * b));
     c.rows.back().agreement = {false, "relative error 0.4 exceeds 0.15", 0.4, 0.8, 3, 0.3, 0.4, 64};
   }
+  c.rows.front().layers = LayerProfile{1,
+                                       20,
+                                       {{"conv1", "Convolution", "a_kernel", "Half", 0.02, 2e8, 1e6, nan},
+                                        {"output copy", "", "", "", 0.001, nan, nan, nan}},
+                                       {{"Half", 1e14}},
+                                       1e12};
+  set_floors(*c.rows.front().layers);
   ComparisonRow failed;
   failed.engine = engine;
   failed.precision = "fp32";

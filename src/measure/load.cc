@@ -1,0 +1,193 @@
+// Sessions of one engine, each in its thread.
+#include "ferry/load.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <thread>
+#include <utility>
+
+#include "ferry/error.h"
+
+namespace ferry {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kMostRequests = 1'000'000;  // of a session in one turn: bounds memory
+
+// All bits set is NaN in every floating-point type.
+void poison(std::byte* data, std::size_t size) { std::memset(data, 0xFF, size); }
+
+std::size_t argmax(const float* scores, std::size_t count) {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < count; ++i)
+    if (scores[i] > scores[best]) best = i;
+  return best;
+}
+
+/// One session with everything that its requests need.
+struct Worker {
+  Worker(const Engine& engine, const TensorView& of, std::size_t output_size) : session(engine.new_session()) {
+    staging = session.staging(of.shape[0]);
+    in = {staging.inputs[0]};
+    out = {staging.outputs[0]};
+    output_bytes = output_size;
+    std::memcpy(staging.inputs[0], of.data, of.size_bytes());
+  }
+  Session session;
+  Session::Staging staging;
+  std::vector<const std::byte*> in;
+  std::vector<std::byte*> out;
+  std::size_t output_bytes = 0;
+  std::vector<std::size_t> labels;  // end to end: what the caller is after
+  std::vector<RequestSpan> spans;
+  std::exception_ptr failure;
+};
+
+}  // namespace
+
+const char* name_of(LoadKind kind) noexcept { return kind == LoadKind::kThroughput ? "throughput" : "end-to-end"; }
+
+struct Load::Impl {
+  Impl(const Engine& of, const TensorView& given, LoadKind what) : engine(of), kind(what), input(given) {
+    const EngineInfo& info = engine.info();
+    if (info.inputs.size() != 1 || info.outputs.size() != 1 || info.inputs[0].shape.empty())
+      throw Error(Stage::kMeasure, info.backend_display_name,
+                  fmt::format("the engine has {} inputs and {} outputs; an image network has one of each",
+                              info.inputs.size(), info.outputs.size()));
+    if (input.dtype != info.inputs[0].dtype) {
+      converted = convert(input, info.inputs[0].dtype);
+      input = converted.view();
+    }
+    batch = input.shape.at(0);
+  }
+
+  // The first request goes through `run`, which checks shape and type and knows the output's shape.
+  void open_one() {
+    if (output_shape.empty()) output_shape = engine.new_session().run(input).shape();
+    auto worker = std::make_unique<Worker>(engine, input, element_count(output_shape) * size_of(output_type()));
+    if (kind == LoadKind::kEndToEnd) worker->labels.resize(static_cast<std::size_t>(batch));
+    for (int i = 0; i < 3; ++i) request(*worker);  // a graph is captured by the second
+    workers.push_back(std::move(worker));
+  }
+
+  DType output_type() const { return engine.info().outputs[0].dtype; }
+
+  void request(Worker& worker) const {
+    if (kind == LoadKind::kEndToEnd) {
+      const std::byte* ordinary = input.data;
+      worker.in[0] = ordinary;
+    }
+    worker.session.submit(batch, worker.in, worker.out);
+    worker.session.wait();
+    if (kind == LoadKind::kEndToEnd) label(worker);
+  }
+
+  void label(Worker& worker) const {
+    const std::size_t classes = worker.output_bytes / size_of(output_type()) / static_cast<std::size_t>(batch);
+    if (output_type() != DType::kFloat32) return;  // an engine that gives classes already has nothing left to do
+    const auto* scores = reinterpret_cast<const float*>(worker.out[0]);
+    for (std::size_t i = 0; i < worker.labels.size(); ++i) worker.labels[i] = argmax(scores + i * classes, classes);
+  }
+
+  Engine engine;
+  LoadKind kind;
+  TensorView input;
+  Tensor converted;
+  std::int64_t batch = 0;
+  Shape output_shape;
+  std::vector<std::unique_ptr<Worker>> workers;
+};
+
+Load::Load(const Engine& engine, const TensorView& input, LoadKind kind)
+    : impl_(std::make_unique<Impl>(engine, input, kind)) {}
+Load::Load(Load&&) noexcept = default;
+Load& Load::operator=(Load&&) noexcept = default;
+Load::~Load() = default;
+
+int Load::sessions() const noexcept { return static_cast<int>(impl_->workers.size()); }
+std::int64_t Load::batch() const noexcept { return impl_->batch; }
+
+void Load::set_sessions(int count) {
+  if (count < 1) throw Error(Stage::kUsage, "sessions", "there must be at least one session");
+  const std::size_t before = impl_->workers.size();
+  try {
+    while (sessions() < count) impl_->open_one();
+  } catch (...) {
+    impl_->workers.resize(before);
+    throw;
+  }
+  impl_->workers.resize(static_cast<std::size_t>(count));
+}
+
+LoadTurn Load::turn(double seconds, int least) {
+  std::atomic<bool> stop{false}, go{false};
+  std::atomic<std::size_t> content{0};  // sessions that have done their share: all go on until the last one has
+  const std::size_t all = impl_->workers.size();
+  const Clock::time_point zero = Clock::now();
+  const auto now_ms = [zero] { return std::chrono::duration<double, std::milli>(Clock::now() - zero).count(); };
+  const auto work = [&](Worker& worker) {
+    while (!go.load(std::memory_order_acquire)) std::this_thread::yield();
+    const double end = now_ms() + 1000 * seconds;
+    bool counted = false;
+    try {
+      while (!stop.load(std::memory_order_relaxed) && worker.spans.size() < worker.spans.capacity()) {
+        const double begin = now_ms();
+        impl_->request(worker);
+        worker.spans.push_back({begin, now_ms()});
+        const bool done = worker.spans.back().end_ms >= end && worker.spans.size() >= static_cast<std::size_t>(least);
+        if (done && !std::exchange(counted, true)) content.fetch_add(1);
+        if (content.load() == all) break;
+      }
+    } catch (...) {
+      worker.failure = std::current_exception();
+      stop.store(true);
+    }
+  };
+  // No engine answers within 20 us for long; if one does, its turn ends early.
+  const auto most =
+      std::min(kMostRequests, static_cast<std::size_t>(seconds * 50'000) + static_cast<std::size_t>(least) + 20'000);
+  std::vector<std::thread> threads;
+  for (const auto& worker : impl_->workers) {
+    worker->spans.clear();
+    worker->spans.reserve(most);
+    worker->failure = nullptr;
+    poison(worker->out[0], worker->output_bytes);
+    threads.emplace_back([&work, of = worker.get()] { work(*of); });
+  }
+  go.store(true, std::memory_order_release);
+  for (std::thread& thread : threads) thread.join();
+  LoadTurn turn;
+  for (const auto& worker : impl_->workers) {
+    if (worker->failure) std::rethrow_exception(worker->failure);
+    turn.push_back(worker->spans);
+  }
+  return turn;
+}
+
+std::vector<double> Load::device_ms(int runs) {
+  std::vector<double> times;
+  if (!impl_->engine.info().resident || impl_->workers.empty()) return times;
+  Worker& worker = *impl_->workers.front();
+  for (int i = 0; i < runs; ++i) {
+    RunTimes one{};
+    worker.session.submit(impl_->batch, worker.in, worker.out, true);
+    worker.session.wait(&one);
+    times.push_back(one.compute_ms);
+  }
+  return times;
+}
+
+std::vector<Tensor> Load::outputs() const {
+  std::vector<Tensor> all;
+  for (const auto& worker : impl_->workers)
+    all.push_back(convert({impl_->output_type(), impl_->output_shape, worker->out[0]}, DType::kFloat32));
+  return all;
+}
+
+}  // namespace ferry

@@ -1,0 +1,106 @@
+// Sessions of the fake engine under load: right answers, failures that surface, sessions that come and go.
+#include "ferry/load.h"
+
+#include <gmock/gmock.h>
+
+#include "backend_fixture.h"
+#include "ferry/compare.h"
+
+namespace ferry {
+namespace {
+
+using testing::HasSubstr;
+
+class LoadTest : public BackendTest {
+ protected:
+  static Engine engine() {
+    const Backend backend = Backend::load("fake");
+    BuildOptions options;
+    options.profiles = {{1, 2, 4}};
+    return backend.open_plan(backend.build(tiny_onnx(), options, "", {}, {}).plan, {});
+  }
+  const Tensor input = Tensor::random_normal({2, 3, 32, 32}, 5);
+};
+
+TEST_F(LoadTest, EverySessionAnswersRight) {
+  const Tensor expected = engine().new_session().run(input.view());
+  for (const LoadKind kind : {LoadKind::kThroughput, LoadKind::kEndToEnd}) {
+    Load load(engine(), input.view(), kind);
+    load.set_sessions(3);
+    const LoadTurn turn = load.turn(0.02, 4);
+    ASSERT_EQ(turn.size(), 3u);
+    for (const auto& spans : turn) {
+      EXPECT_GE(spans.size(), 4u);
+      for (std::size_t i = 1; i < spans.size(); ++i) EXPECT_GE(spans[i].begin_ms, spans[i - 1].end_ms);
+    }
+    for (const Tensor& output : load.outputs())
+      EXPECT_TRUE(compare_outputs(output.view(), expected.view(), tolerance_for("fp32")).ok);
+    EXPECT_TRUE(load.device_ms(3).empty()) << "a CPU has no resident runs";
+  }
+}
+
+TEST_F(LoadTest, AnEngineThatWritesNothingShows) {
+  Load load(engine(), input.view(), LoadKind::kThroughput);
+  load.set_sessions(2);
+  environment.set("FERRY_FAKE_MODE", "unwritten");
+  load.turn(0, 2);
+  for (const Tensor& output : load.outputs())
+    EXPECT_FALSE(compare_outputs(output.view(), output.view(), Tolerance{}).ok);
+}
+
+TEST_F(LoadTest, AFailureEndsTheTurnAndSurfaces) {
+  Load load(engine(), input.view(), LoadKind::kThroughput);
+  load.set_sessions(3);
+  environment.set("FERRY_FAKE_FAIL", "wait");
+  EXPECT_THAT(error_of([&] { load.turn(30, 1000); }).cause(), HasSubstr("fake failure in wait"));
+  environment.set("FERRY_FAKE_FAIL", "");
+  EXPECT_EQ(load.turn(0, 2).size(), 3u) << "the sessions are still good";
+}
+
+TEST_F(LoadTest, SessionsThatDoNotOpenChangeNothing) {
+  Load load(engine(), input.view(), LoadKind::kThroughput);
+  load.set_sessions(2);
+  environment.set("FERRY_FAKE_FAIL", "open_session");
+  EXPECT_THROW(load.set_sessions(4), Error);
+  EXPECT_EQ(load.sessions(), 2);
+  load.set_sessions(1);
+  EXPECT_EQ(load.sessions(), 1);
+  EXPECT_THROW(load.set_sessions(0), Error);
+}
+
+TEST_F(LoadTest, TheNumberOfSessionsIsChosenByTrying) {
+  Load load(engine(), input.view(), LoadKind::kThroughput);
+  const SessionChoice choice = choose_sessions(load, 0.01, 3);
+  ASSERT_FALSE(choice.tried.empty());
+  EXPECT_EQ(load.sessions(), choice.sessions);
+  double best = 0, chosen = 0;
+  for (const auto& tried : choice.tried) {
+    best = std::max(best, tried.images_per_second);
+    if (tried.sessions == choice.sessions) chosen = tried.images_per_second;
+  }
+  EXPECT_GE(chosen, 0.99 * best);
+  EXPECT_THAT(choice.why, HasSubstr("images/s"));
+}
+
+TEST_F(LoadTest, CompetitorsTakeTurns) {
+  Load a(engine(), input.view(), LoadKind::kThroughput), b(engine(), input.view(), LoadKind::kEndToEnd);
+  a.set_sessions(2);
+  b.set_sessions(1);
+  std::vector<LoadCompetitor> both{{"A", "fp32", &a, LoadKind::kThroughput, {}},
+                                   {"B", "fp32", &b, LoadKind::kEndToEnd, {}}};
+  MeasureOptions options;
+  options.rounds = 2;
+  options.min_seconds = options.warmup_seconds = 0.01;
+  const auto results = measure_load(both, options);
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[0].mode, "throughput");
+  EXPECT_EQ(results[0].sessions, 2);
+  EXPECT_EQ(results[1].mode, "end-to-end");
+  EXPECT_EQ(results[1].engine, "B");
+  EXPECT_GT(results[1].images_per_second, 0);
+  const auto stop = [](const std::string&, std::int64_t, std::int64_t) { return false; };
+  EXPECT_EQ(error_of([&] { measure_load(both, options, stop); }).stage(), Stage::kInterrupted);
+}
+
+}  // namespace
+}  // namespace ferry
