@@ -10,6 +10,8 @@
 #include "contestant.h"
 #include "ferry/ferry.h"
 #include "ferry/report.h"
+#include "layers_text.h"
+#include "load_match.h"
 #include "match.h"
 #include "measure_options.h"
 #include "open_model.h"
@@ -24,6 +26,8 @@ struct Options {
   ModelOptions shared;  // --arch, --random-weights
   OpenFlags open;
   std::string batches;
+  LoadFlags load;
+  bool layers = false;
   MeasureFlags measure;
 };
 
@@ -57,14 +61,20 @@ Shape input_shape(const Bench& bench, std::int64_t batch) {
 
 std::string cell(double ms) { return std::isfinite(ms) ? fmt::format("{:.3f}", ms) : "-"; }
 
+// "latency", or "throughput x2": so many sessions.
+std::string mode_cell(const Measurement& m) {
+  return m.mode == "latency" ? m.mode : fmt::format("{} x{}", m.mode, m.sessions);
+}
+
 std::vector<std::string> table_row(const std::string& model, const ComparisonRow& row) {
   const Measurement& m = row.measurement;
-  if (!row.failure.empty()) return {model, row.engine, row.precision, std::to_string(m.batch), "failed"};
+  if (!row.failure.empty()) return {model, row.engine, row.precision, std::to_string(m.batch), m.mode, "failed"};
   const Statistics& timed = m.timed_statistics();
   return {model,
           row.engine,
           row.precision,
           std::to_string(m.batch),
+          mode_cell(m),
           cell(timed.median),
           cell(timed.p99),
           cell(m.wall.median),
@@ -83,9 +93,21 @@ std::string without_agreement(const std::string& text) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
+// What the times are, each kind once.
+std::string timed_lines(const Comparison& comparison) {
+  std::string lines;
+  for (const ComparisonRow& row : comparison.rows) {
+    const Measurement& m = row.measurement;
+    const std::string line = fmt::format("  {}, timed: {}{}\n", m.mode, m.timed,
+                                         m.device ? "; host ms: host array in to host array out" : "");
+    if (row.failure.empty() && lines.find(line) == std::string::npos) lines += line;
+  }
+  return lines;
+}
+
 int show(const Comparison& comparison, const Bench& bench, const Context& context) {
   std::vector<std::vector<std::string>> rows = {
-      {"model", "engine", "type", "batch", "median ms", "p99 ms", "host ms", "images/s", "runs"}};
+      {"model", "engine", "type", "batch", "mode", "median ms", "p99 ms", "host ms", "images/s", "runs"}};
   std::string remarks;
   bool failed = false;
   for (std::size_t i = 0; i < comparison.rows.size(); ++i) {
@@ -99,18 +121,42 @@ int show(const Comparison& comparison, const Bench& bench, const Context& contex
   }
   if (!context.json.empty()) context.emit_text(without_agreement(to_json(comparison)));
   if (bench.random) context.print("RANDOM WEIGHTS: speed is real, answers mean nothing\n");
-  context.print(table(rows, "lllrrrrrr"));
-  const auto ran = std::find_if(comparison.rows.begin(), comparison.rows.end(),
-                                [](const ComparisonRow& row) { return row.failure.empty(); });
-  if (ran != comparison.rows.end())
-    context.print(fmt::format("\n  timed: {}{}\n", ran->measurement.timed,
-                              ran->measurement.device ? "; host ms: host array in to host array out" : ""));
+  context.print(table(rows, "lllrlrrrr"));
+  context.print("\n" + timed_lines(comparison));
+  for (const std::string& note : comparison.notes) context.print(wrapped("- " + note, 98, 2) + "\n");
   context.print(remarks);
+  for (std::size_t i = 0; i < comparison.rows.size(); ++i) {
+    const ComparisonRow& row = comparison.rows[i];
+    if (!row.layers) continue;
+    context.print(fmt::format("\n{} {} batch {}\n", row.engine, row.precision, row.measurement.batch));
+    context.print(layers_table(*row.layers));
+  }
   return failed ? kFailed : kGood;
+}
+
+void add_layers(ComparisonRow& row, Contestant& contestant) {
+  try {
+    row.layers = contestant.layers();
+  } catch (const Error& error) {
+    row.measurement.warnings.push_back("layers could not be timed: " + failure_text(error));
+  }
+}
+
+void say_who_has_no_layers(Comparison& comparison) {
+  for (const ComparisonRow& row : comparison.rows) {
+    const std::string note = row.engine + " does not tell the time of its layers";
+    const bool said = std::find(comparison.notes.begin(), comparison.notes.end(), note) != comparison.notes.end();
+    if (row.failure.empty() && row.measurement.mode == "latency" && !row.layers && !said)
+      comparison.notes.push_back(note);
+  }
 }
 
 int bench(const Options& options, const Context& context) {
   const std::vector<std::int64_t> batches = parse_batches("--batch", options.batches);
+  const std::vector<std::string> modes = options.load.mode_list();
+  options.load.session_count();  // refuses wrong usage before anything is opened
+  if (options.layers && std::find(modes.begin(), modes.end(), "latency") == modes.end())
+    throw Error(Stage::kUsage, "--layers", "layers are timed in the mode latency only", "Add it: --mode latency,...");
   const Bench opened = open_models(options, batches, context);
   Comparison comparison;
   comparison.network = opened.names.front();
@@ -120,15 +166,22 @@ int bench(const Options& options, const Context& context) {
   comparison.command = context.command;
   comparison.started_at = timestamp();
   const MeasureOptions how = options.measure.resolved(opened.contestants.front()->row.device_kind);
+  comparison.inputs = "standard normal, seed 1";
   for (const std::int64_t batch : batches) {
     const Tensor input = Tensor::random_normal(input_shape(opened, batch), 1);
-    comparison.inputs = "standard normal, seed 1";
-    Job job(context, fmt::format("measuring batch {}", batch));
-    for (ComparisonRow& row : play(opened.contestants, nullptr, input.view(), how, job.progress())) {
-      if (row.failure.empty() && !row.agreement.ok) row.failure = row.agreement.failure;  // NaN: not a result
-      comparison.rows.push_back(std::move(row));
+    for (const std::string& mode : modes) {
+      Job job(context, fmt::format("measuring batch {}", batch));
+      auto rows = play_mode(mode, options.load, opened.contestants, nullptr, input.view(), how, job.progress(),
+                            comparison.notes);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        ComparisonRow& row = rows[i];
+        if (row.failure.empty() && !row.agreement.ok) row.failure = row.agreement.failure;  // NaN: not a result
+        if (options.layers && mode == "latency" && row.failure.empty()) add_layers(row, *opened.contestants[i]);
+        comparison.rows.push_back(std::move(row));
+      }
     }
   }
+  if (options.layers) say_who_has_no_layers(comparison);
   return show(comparison, opened, context);
 }
 
@@ -143,6 +196,8 @@ void add_bench(Cli& cli) {
                  "Seeded weights instead of trained ones (or =SEED); needs a name");
   options->batches = "1,8";
   verb->add_option("--batch", options->batches, "Batch sizes")->type_name("LIST")->capture_default_str();
+  options->load.add_to(verb);
+  verb->add_flag("--layers", options->layers, "The time of each layer too, where the engine tells");
   options->open.add_to(verb);
   options->measure.add_to(verb);
 }

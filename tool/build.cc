@@ -21,7 +21,8 @@ struct Options {
   std::string output, backend, batches, target;
   std::string precision;
   std::optional<std::int64_t> workspace_mib;
-  std::optional<int> optimization_level;
+  std::optional<int> optimization_level, aux_streams, timing_runs;
+  std::string tactics;
   bool tf32 = false, force = false;
   int device = 0;
 };
@@ -43,6 +44,9 @@ BuildRequest request_of(const Options& options, const Context& context) {
   if (!options.batches.empty()) build.profiles = parse_profiles(options.batches);
   build.target = options.target;
   build.optimization_level = options.optimization_level;
+  build.aux_streams = options.aux_streams;
+  build.timing_runs = options.timing_runs;
+  if (!options.tactics.empty()) build.tactics = parse_list("--tactics", options.tactics);
   build.tf32 = options.tf32;
   build.device = options.device;
   if (options.workspace_mib) build.workspace_bytes = *options.workspace_mib * 1024 * 1024;
@@ -95,6 +99,16 @@ void add_tuning_options(CLI::App* verb, Options& options) {
   verb->add_option("--optimization-level", options.optimization_level, "0 (quick build) to 5 (quick engine)")
       ->type_name("N")
       ->check(CLI::Range(0, 5));
+  verb->add_option("--tactics", options.tactics, "Sources of kernels, by the SDK's names (default: the SDK's choice)")
+      ->type_name("LIST");
+  verb->add_option("--aux-streams", options.aux_streams,
+                   "Streams for branches that can run at once (default: the SDK's)")
+      ->type_name("N")
+      ->check(CLI::Range(0, 64));
+  verb->add_option("--timing-runs", options.timing_runs,
+                   "Times each kernel so often before choosing (default: the SDK's)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000));
   verb->add_flag("--tf32", options.tf32, "Let FP32 convolutions use TF32: quicker, about 3 digits");
   verb->add_option("--device", options.device, "Number of the GPU (default: 0)")
       ->type_name("N")

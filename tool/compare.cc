@@ -9,6 +9,7 @@
 #include "ferry/ferry.h"
 #include "ferry/report.h"
 #include "lineup.h"
+#include "load_match.h"
 #include "match.h"
 #include "measure_options.h"
 #include "model.h"
@@ -23,6 +24,7 @@ struct Options {
   std::string batches, precisions, backends;
   std::string peers;
   bool force = false;
+  LoadFlags load;
   MeasureFlags measure;
 };
 
@@ -49,8 +51,8 @@ Comparison start(Model& model, const std::vector<BackendInfo>& known, const Cont
   return comparison;
 }
 
-void measure_all(const Lineup& lineup, const Plan& plan, const MeasureOptions& how, Comparison& comparison,
-                 const Context& context) {
+void measure_all(const Lineup& lineup, const Plan& plan, const LoadFlags& load, const MeasureOptions& how,
+                 Comparison& comparison, const Context& context) {
   constexpr std::uint64_t kSeed = 1;
   Shape shape = lineup.input_shape;
   comparison.inputs = fmt::format("standard normal {}, seed {}", to_string(shape), kSeed);
@@ -60,8 +62,10 @@ void measure_all(const Lineup& lineup, const Plan& plan, const MeasureOptions& h
     if (!lineup.contestants.empty()) {  // none: every engine failed, and the rows below say why
       const Tensor input = Tensor::random_normal(shape, kSeed);
       Job job(context, fmt::format("measuring batch {}", batch));
-      for (ComparisonRow& row : play(lineup.contestants, lineup.reference, input.view(), how, job.progress()))
-        comparison.rows.push_back(std::move(row));
+      for (const std::string& mode : load.mode_list())
+        for (ComparisonRow& row : play_mode(mode, load, lineup.contestants, lineup.reference, input.view(), how,
+                                            job.progress(), comparison.notes))
+          comparison.rows.push_back(std::move(row));
     }
     for (ComparisonRow row : lineup.failed) {
       row.measurement.batch = batch;
@@ -96,12 +100,14 @@ int finish(const Comparison& comparison, const Context& context) {
 
 int compare(const Options& options, const Context& context) {
   const LineupOptions wanted = lineup_options(options);
+  options.load.mode_list();  // refuse wrong usage before anything is opened
+  options.load.session_count();
   const std::vector<BackendInfo> known = known_engines(wanted.backends);
   Model model(options.model, context);
   const Plan plan = plan_of(known, wanted, model.has_network());
   Comparison comparison = start(model, known, context);
   const Lineup lineup = open_all(plan, wanted, model, context, comparison.notes);
-  measure_all(lineup, plan, options.measure.resolved(plan.device_kind), comparison, context);
+  measure_all(lineup, plan, options.load, options.measure.resolved(plan.device_kind), comparison, context);
   comparison.notes.insert(comparison.notes.end(), plan.notes.begin(), plan.notes.end());
   say_what_limits_it(lineup, model, comparison);
   return finish(comparison, context);
@@ -124,6 +130,7 @@ void add_compare(Cli& cli) {
                  "PyTorch in Python too (or =LIST: eager, channels_last, graph, compile)");
   verb->add_flag("--force", options->force, "Build engines again instead of taking them from the cache");
   verb->add_flag("--keep-batch-norm", options->model.keep_batch_norm, "Do not fold batch norm into the convolutions");
+  options->load.add_to(verb);
   options->measure.add_to(verb);
   verb->footer(
       "Examples:\n"

@@ -28,6 +28,10 @@ class Contestant {
   /// Where resident runs are timed: what such a run computes, fetched after the timed part. Else nothing.
   virtual std::optional<Tensor> resident_output() { return std::nullopt; }
   virtual std::optional<Telemetry> telemetry() { return std::nullopt; }
+  /// The engine behind it, for several sessions at once; null for who has none.
+  virtual const Engine* engine() const { return nullptr; }
+  /// Where the time of the last batch goes; nothing where the engine does not tell.
+  virtual std::optional<LayerProfile> layers() { return std::nullopt; }
 
   /// Names, versions, device: copied into each row of the result.
   ComparisonRow row;
@@ -45,6 +49,8 @@ class EngineContestant : public Contestant {
   Tensor output() override;
   std::optional<Tensor> resident_output() override;
   std::optional<Telemetry> telemetry() override { return engine_.telemetry(); }
+  const Engine* engine() const override { return &engine_; }
+  std::optional<LayerProfile> layers() override { return session_.profile(batch_); }
   /// [-1, 3, 224, 224]
   const Shape& input_shape() const { return engine_.info().inputs[0].shape; }
 
@@ -54,6 +60,8 @@ class EngineContestant : public Contestant {
   std::int64_t batch_ = 0;
   TensorView input_;
   Tensor converted_, output_;
+  std::vector<const std::byte*> in_;  // of `input_` and `output_`: a timed run allocates nothing
+  std::vector<std::byte*> out_;
 };
 
 /// Runs are asked for in blocks of about 50 ms and handed out one by one: a question for each run would leave Python

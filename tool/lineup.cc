@@ -33,7 +33,8 @@ std::string bytes_of(const std::string& path) {
 }
 
 Engine build_and_open(const BackendInfo& info, Precision precision, Model& model,
-                      const std::vector<std::int64_t>& batches, bool force, const Context& context) {
+                      const std::vector<std::int64_t>& batches, bool force, const Context& context,
+                      const OpenOptions& how) {
   BuildRequest request;
   request.onnx_path = model.onnx(precision);
   request.backend = info.name;
@@ -45,7 +46,7 @@ Engine build_and_open(const BackendInfo& info, Precision precision, Model& model
   Job job(context,
           fmt::format("building {} {} (or taking it from the cache)", info.display_name, ferry::name_of(precision)));
   request.progress = job.progress();
-  return open_engine(build_engine(request).plan_path, {}, context.log());
+  return open_engine(build_engine(request).plan_path, how, context.log());
 }
 
 ComparisonRow failed_row(const BackendInfo& info, const std::string& precision, const std::string& failure) {
@@ -150,11 +151,10 @@ std::vector<BackendInfo> known_engines(const std::vector<std::string>& names) {
 }
 
 Engine open_with(const BackendInfo& info, Precision precision, Model& model, const std::vector<std::int64_t>& batches,
-                 bool force, const Context& context) {
+                 bool force, const Context& context, OpenOptions open) {
   throw_if_interrupted();
-  OpenOptions open;
   open.precision = ferry::name_of(precision);
-  if (info.builds) return build_and_open(info, precision, model, batches, force, context);
+  if (info.builds) return build_and_open(info, precision, model, batches, force, context, open);
   const Job job(context, fmt::format("opening {} {}", info.display_name, open.precision));
   if (opens(info, "weights") && model.has_network())
     return Backend::load(info.name).open_weights(model.network(), open, context.log());

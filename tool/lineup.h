@@ -52,7 +52,7 @@ Lineup open_all(const Plan& plan, const LineupOptions& options, Model& model, co
 
 /// Opens a model with one engine, in one precision; `batches` decides the profiles of what is built.
 Engine open_with(const BackendInfo& info, Precision precision, Model& model, const std::vector<std::int64_t>& batches,
-                 bool force, const Context& context);
+                 bool force, const Context& context, OpenOptions how = {});
 
 /// For a build that needs the weights for its probe: read at that moment only. Empty for an ONNX file.
 std::function<const ResNet&()> network_on_demand(Model& model);

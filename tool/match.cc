@@ -77,10 +77,6 @@ Agreement finite_only(const Tensor& output) {
   return agreement;
 }
 
-Agreement agreement_of(const Tensor& output, const Tensor* expected, const std::string& precision) {
-  return expected ? compare_outputs(output.view(), expected->view(), tolerance_for(precision)) : finite_only(output);
-}
-
 // Both kinds of timed runs are judged; the worse one counts.
 void judge(Player& player, const Tensor* expected) {
   if (!player.row.failure.empty()) return;
@@ -113,6 +109,10 @@ std::optional<Tensor> measured_answer(std::vector<Player>& players, const Contes
 }
 
 }  // namespace
+
+Agreement agreement_of(const Tensor& output, const Tensor* expected, const std::string& precision) {
+  return expected ? compare_outputs(output.view(), expected->view(), tolerance_for(precision)) : finite_only(output);
+}
 
 std::string failure_text(const Error& error) {
   std::string text = error.subject().empty() ? error.cause() : error.subject() + ": " + error.cause();

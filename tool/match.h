@@ -18,6 +18,9 @@ using Contestants = std::vector<std::unique_ptr<Contestant>>;
 std::vector<ComparisonRow> play(const Contestants& contestants, Contestant* reference, const TensorView& input,
                                 const MeasureOptions& options, const Progress& progress);
 
+/// An output against the expected one; without one, only whether its numbers are finite.
+Agreement agreement_of(const Tensor& output, const Tensor* expected, const std::string& precision);
+
 /// What a failure is called in a row: cause and subject in one line.
 std::string failure_text(const Error& error);
 

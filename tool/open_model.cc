@@ -19,7 +19,7 @@ OpenedModel open_plan(const Model& model, const OpenFlags& flags, const Context&
   if (!flags.backend.empty() && flags.backend != sidecar.backend)
     throw Error(Stage::kUsage, "--backend", fmt::format("{} was built by {}", model.path(), sidecar.backend));
   const Job job(context, "opening " + model.path());
-  return {open_engine(model.path(), {}, context.log()), sidecar.precision};
+  return {open_engine(model.path(), flags.options(), context.log()), sidecar.precision};
 }
 
 const BackendInfo& chosen(const std::vector<BackendInfo>& engines, const std::string& precision) {
@@ -35,6 +35,23 @@ void OpenFlags::add_to(CLI::App* verb) {
   verb->add_option("--backend", backend, "The engine that runs it (default: the best one here)")->type_name("NAME");
   verb->add_option("--precision", precision, "fp32 or fp16 (default: fp32, or what the ONNX file has)")
       ->type_name("NAME");
+  verb->add_flag("--no-graphs", no_graphs, "Launch kernels one by one instead of as one graph")->group("On a GPU");
+  verb->add_flag("--block", how.block, "Wait without keeping a core busy")->group("On a GPU");
+  verb->add_option("--copy-threads", how.copy_threads, "Threads that share a large copy into pinned memory")
+      ->type_name("N")
+      ->check(CLI::Range(1, 256))
+      ->group("On a GPU");
+  verb->add_option("--persistent-l2", persistent_l2_mb, "L2 that kernels may reserve for activations")
+      ->type_name("MB")
+      ->check(CLI::Range(0.0, 1024.0))
+      ->group("On a GPU");
+}
+
+OpenOptions OpenFlags::options() const {
+  OpenOptions options = how;
+  options.graphs = !no_graphs;
+  if (persistent_l2_mb) options.persistent_l2_bytes = static_cast<std::int64_t>(*persistent_l2_mb * 1e6);
+  return options;
 }
 
 OpenedModel open_model(Model& model, const OpenFlags& flags, const std::vector<std::int64_t>& batches,
@@ -50,7 +67,7 @@ OpenedModel open_model(Model& model, const OpenFlags& flags, const std::vector<s
   const Plan plan = plan_of(known_engines(wanted.backends), wanted, model.has_network());
   const BackendInfo& info = chosen(plan.engines, ferry::name_of(precision));
   if (!info.usable) throw Error(Stage::kBackend, info.name, info.reason, info.remedy);
-  return {open_with(info, precision, model, batches, false, context), ferry::name_of(precision)};
+  return {open_with(info, precision, model, batches, false, context, flags.options()), ferry::name_of(precision)};
 }
 
 }  // namespace ferry::tool

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,12 @@ namespace ferry::tool {
 struct OpenFlags {
   std::string backend;    // empty: the best usable one
   std::string precision;  // of a checkpoint; empty: fp32
+  OpenOptions how;        // --no-graphs, --block, --copy-threads, --persistent-l2
+  std::optional<double> persistent_l2_mb;
+  bool no_graphs = false;
 
   void add_to(CLI::App* verb);
+  OpenOptions options() const;
 };
 
 struct OpenedModel {

@@ -4,7 +4,7 @@ import unittest
 
 from harness import CliTest
 
-VERBS = ("doctor", "fetch", "export", "build", "infer", "bench", "compare", "inspect")
+VERBS = ("doctor", "fetch", "export", "build", "infer", "bench", "compare", "tune", "inspect")
 
 
 class Usage(CliTest):

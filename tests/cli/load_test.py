@@ -1,0 +1,74 @@
+"""bench and compare under load, tune, and layers: rows, JSON, wrong usage."""
+
+import json
+import unittest
+
+from harness import CliTest
+
+SHORT = ("--runs", 3, "--seconds", 0)
+
+
+class Load(CliTest):
+    def bench(self, *options, **expected):
+        return self.ferry("bench", self.narrow(), "--backend", "fake", *SHORT, *options, **expected)
+
+    def test_bench_has_a_row_for_each_mode(self):
+        result = self.bench("--batch", "2", "--mode", "latency,throughput,end-to-end", "--sessions", 2, "--json", "r.json")
+        rows = json.loads((self.folder / "r.json").read_text())["results"]
+        self.assertEqual([("latency", 1), ("throughput", 2), ("end-to-end", 2)], [(r["mode"], r["sessions"]) for r in rows])
+        for row in rows[1:]:
+            self.assertEqual("request under load", row["timed"])
+            self.assertGreater(row["images_per_second"], 0)
+            self.assertGreater(row["p99_ms"], 0)
+        self.assertIn("throughput x2", result.out)
+        self.fits(result.out)
+
+    def test_the_number_of_sessions_is_found_and_explained(self):
+        result = self.bench("--batch", 1, "--mode", "throughput", "--json", "r.json")
+        stored = json.loads((self.folder / "r.json").read_text())
+        self.assertGreaterEqual(stored["results"][0]["sessions"], 1)
+        self.assertIn("within 1 % of the best", " ".join(stored["notes"]))
+        self.assertIn("images/s", result.out)
+
+    def test_compare_has_modes_too(self):
+        result = self.ferry("compare", self.narrow(), "--backends", "fake", *SHORT, "--batch", 2, "--mode", "latency,throughput",
+                            "--sessions", 2, "--json", "r.json")
+        rows = json.loads((self.folder / "r.json").read_text())["results"]
+        self.assertEqual([("latency", True), ("throughput", True)], [(row["mode"], row["ok"]) for row in rows])
+        self.assertIn("batch 2, throughput", result.out)
+        self.fits(result.out)
+
+    def test_a_failing_entry_becomes_a_row(self):
+        for entry in ("staging", "submit"):
+            result = self.bench("--batch", 1, "--mode", "throughput", "--sessions", 2, "--json", "r.json", code=1,
+                                env={"FERRY_FAKE_FAIL": entry})
+            row = json.loads((self.folder / "r.json").read_text())["results"][0]
+            self.assertIn(f"fake failure in {entry}", row["failure"])
+            self.assertIn("failed", result.out)
+
+    def test_layers_are_shown_and_stored(self):
+        result = self.bench("--batch", 1, "--layers", "--json", "r.json")
+        layers = json.loads((self.folder / "r.json").read_text())["results"][0]["layers"]
+        self.assertEqual("weighted_means", layers["layers"][0]["kernel"])
+        self.assertAlmostEqual(0.5, layers["floor_ms"] / layers["total_ms"])
+        self.assertIn("weighted_means", result.out)
+        self.fits(result.out)
+
+    def test_tune_chooses_a_point(self):
+        result = self.ferry("tune", self.narrow(), "--backend", "fake", "--batch", "1,4", "--sessions", "1,2", "--seconds", 0.01,
+                            "--json", "r.json")
+        stored = json.loads((self.folder / "r.json").read_text())
+        self.assertEqual(4, len(stored["points"]))
+        self.assertIn(stored["chosen"], stored["points"])
+        self.assertIn("<- chosen", result.out)
+        self.fits(result.out)
+        self.ferry("tune", self.narrow(), "--backend", "fake", "--batch", "1", "--sessions", "1", "--seconds", 0.01,
+                   "--max-latency", 1e-9, code=1)
+
+    def test_wrong_usage_names_the_option(self):
+        for options in (("--mode", "fast"), ("--sessions", "0"), ("--sessions", "many"), ("--mode", "throughput", "--layers")):
+            self.assertIn(options[0] if options[1] != "throughput" else "--layers", self.bench(*options, code=2).err)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,174 @@
+// ferry tune MODEL: which batch and how many sessions serve best, by trying them.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "cli.h"
+#include "console.h"
+#include "contestant.h"
+#include "ferry/ferry.h"
+#include "ferry/report.h"
+#include "load_match.h"
+#include "open_model.h"
+#include "progress.h"
+#include "text.h"
+
+namespace ferry::tool {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  OpenFlags open;
+  std::string batches, sessions, kind;
+  std::optional<double> max_latency;
+  double seconds = 0.5;
+};
+
+LoadKind load_kind(const Options& options) {
+  for (const LoadKind kind : {LoadKind::kThroughput, LoadKind::kEndToEnd})
+    if (options.kind == name_of(kind)) return kind;
+  throw Error(Stage::kUsage, "--mode", fmt::format("'{}' is not throughput or end-to-end", options.kind), "");
+}
+
+Shape shape_at(const Engine& engine, std::int64_t batch) {
+  Shape shape = engine.info().inputs.at(0).shape;
+  for (std::size_t i = 1; i < shape.size(); ++i)
+    if (shape[i] < 0) shape[i] = i == 1 ? 3 : 224;
+  shape.at(0) = batch;
+  return shape;
+}
+
+// Every number of sessions at one batch. Too many of them end the row (memory), not the sweep.
+void sweep_batch(const Engine& engine, std::int64_t batch, const std::vector<std::int64_t>& sessions,
+                 const Options& options, const Progress& progress, std::vector<OperatingPoint>& points,
+                 std::vector<std::string>& notes) {
+  const Tensor input = Tensor::random_normal(shape_at(engine, batch), 1);
+  Load load(engine, input.view(), load_kind(options));
+  for (const std::int64_t count : sessions) {
+    if (progress && !progress(fmt::format("batch {}, {} sessions", batch, count), 0, 0))
+      throw Error(Stage::kInterrupted, "", "stopped on request; nothing was written");
+    try {
+      load.set_sessions(static_cast<int>(count));
+      load.turn(options.seconds / 4, 2);
+      points.push_back(operating_point(load.turn(options.seconds, 5), batch));
+    } catch (const Error& error) {
+      if (error.stage() == Stage::kInterrupted) throw;
+      notes.push_back(fmt::format("Batch {} with {} sessions failed: {}", batch, count, failure_text(error)));
+      return;
+    }
+  }
+}
+
+// 1, 2, 4, ... as far as the plan takes them, and its largest.
+std::vector<std::int64_t> doubling(const EngineInfo& info) {
+  const std::int64_t most = info.max_batch.value_or(32);
+  const auto taken = [&](std::int64_t batch) {
+    return info.profiles.empty() || std::any_of(info.profiles.begin(), info.profiles.end(), [&](const BatchProfile& p) {
+             return p.min <= batch && batch <= p.max;
+           });
+  };
+  std::vector<std::int64_t> batches;
+  for (std::int64_t batch = 1; batch < most; batch *= 2)
+    if (taken(batch)) batches.push_back(batch);
+  batches.push_back(most);
+  return batches;
+}
+
+Json point_json(const OperatingPoint& point) {
+  return {{"batch", point.batch},         {"sessions", point.sessions}, {"images_per_second", point.images_per_second},
+          {"median_ms", point.median_ms}, {"p99_ms", point.p99_ms},     {"on_frontier", point.on_frontier}};
+}
+
+std::string reason(const Options& options) {
+  return options.max_latency ? fmt::format("the highest rate with p99 within {:g} ms", *options.max_latency)
+                             : "the shortest p99 within 2 % of the highest rate";
+}
+
+void show(const OpenedModel& opened, const std::vector<OperatingPoint>& points, std::size_t chosen,
+          const std::vector<std::string>& notes, const Options& options, const Context& context) {
+  std::vector<std::vector<std::string>> rows = {{"batch", "sessions", "images/s", "median ms", "p99 ms", ""}};
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const OperatingPoint& p = points[i];
+    rows.push_back({std::to_string(p.batch), std::to_string(p.sessions), fmt::format("{:.1f}", p.images_per_second),
+                    fmt::format("{:.3f}", p.median_ms), fmt::format("{:.3f}", p.p99_ms),
+                    i == chosen     ? "<- chosen"
+                    : p.on_frontier ? "frontier"
+                                    : ""});
+  }
+  const OperatingPoint& best = points[chosen];
+  context.print(fmt::format("{} {}, {}: requests back to back\n\n", opened.engine.info().backend_display_name,
+                            opened.precision, options.kind));
+  context.print(table(rows, "rrrrrl"));
+  context.print(fmt::format("\n  batch {}, {} sessions: {:.0f} images/s, p99 {:.3f} ms\n  ({})\n", best.batch,
+                            best.sessions, best.images_per_second, best.p99_ms, reason(options)));
+  for (const std::string& note : notes) context.print(wrapped("! " + note, 98, 2) + "\n");
+  context.print(
+      key_values({{"next", fmt::format("ferry bench {} --mode {} --batch {} --sessions {}",
+                                       shell_quoted(options.model.model), options.kind, best.batch, best.sessions)}}));
+}
+
+int tune(const Options& options, const Context& context) {
+  std::vector<std::int64_t> batches =
+      options.batches.empty() ? std::vector<std::int64_t>{1, 8, 32} : parse_batches("--batch", options.batches);
+  const auto sessions = parse_batches("--sessions", options.sessions);
+  load_kind(options);
+  Model model(options.model, context);
+  const OpenedModel opened = open_model(model, options.open, batches, context);
+  if (options.batches.empty() && model.kind() == ModelKind::kPlan) batches = doubling(opened.engine.info());
+  std::vector<OperatingPoint> points;
+  std::vector<std::string> notes;
+  {
+    Job job(context, "trying batches and sessions");
+    for (const std::int64_t batch : batches)
+      sweep_batch(opened.engine, batch, sessions, options, job.progress(), points, notes);
+  }
+  if (points.empty()) throw Error(Stage::kMeasure, options.model.model, "nothing could be measured: " + notes.at(0));
+  mark_frontier(points);
+  const std::size_t chosen = choose_point(points, options.max_latency);
+  Json json{{"format", "ferry tune"},
+            {"version", 1},
+            {"model", model.name()},
+            {"origin", model.origin()},
+            {"engine", opened.engine.info().backend_display_name},
+            {"precision", opened.precision},
+            {"device", opened.engine.info().device.name},
+            {"mode", options.kind},
+            {"started_at", timestamp()},
+            {"points", Json::array()}};
+  for (const OperatingPoint& point : points) json["points"].push_back(point_json(point));
+  json["chosen"] = point_json(points[chosen]);
+  json["why"] = reason(options);
+  json["notes"] = notes;
+  context.emit(json);
+  show(opened, points, chosen, notes, options, context);
+  return kGood;
+}
+
+}  // namespace
+
+void add_tune(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = cli.add_verb("tune", "Find the batch size and number of sessions that serve best",
+                                [options](const Context& context) { return tune(*options, context); });
+  add_model_options(verb, options->model, "plan, ONNX file, checkpoint, or the name of a network");
+  options->sessions = "1,2,3";
+  options->kind = name_of(LoadKind::kThroughput);
+  verb->add_option("--batch", options->batches,
+                   "Batch sizes to try (default: 1,8,32; of a plan, powers of two)")
+      ->type_name("LIST");
+  verb->add_option("--sessions", options->sessions, "Numbers of sessions to try")
+      ->type_name("LIST")
+      ->capture_default_str();
+  verb->add_option("--mode", options->kind, "throughput or end-to-end")->type_name("NAME")->capture_default_str();
+  verb->add_option("--max-latency", options->max_latency, "Choose the highest rate whose p99 stays within this")
+      ->type_name("MS")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--seconds", options->seconds, "For each point")
+      ->check(CLI::Range(0.01, 3600.0))
+      ->capture_default_str();
+  options->open.add_to(verb);
+  verb->footer("Example: ferry tune resnet101.plan --batch 1,8,32,128 --max-latency 5");
+}
+
+}  // namespace ferry::tool
