@@ -41,6 +41,26 @@ def plain_rows():
                "images_per_second": 1000 * row["batch"] / row["median_ms"]}
 
 
+def print_dedicated():
+    """What the engine with five profiles costs against one made for a single batch size."""
+    if not list(OUT.glob("build-*.json")):
+        return
+    print("\nengine            plan MB   build s   batch  device ms")
+    everything = {"five profiles": OUT / "build.json"} | {f"only {p.stem[6:]}": p for p in sorted(OUT.glob("build-*.json"))}
+    times = {}
+    for path in sorted(OUT.glob("dedicated-*.json")):
+        five, one = json.loads(path.read_text())["results"]
+        times.setdefault("five profiles", []).append((five["batch"], five["median_ms"]))
+        times.setdefault(f"only {one['batch']}", []).append((one["batch"], one["median_ms"]))
+    for name, path in everything.items():
+        if not path.exists():
+            continue
+        built = json.loads(path.read_text())
+        size = Path(built["plan"]).stat().st_size / 1e6 if Path(built["plan"]).exists() else 0
+        for batch, ms in times.get(name, []):
+            print(f"{name:16}  {size:7.1f}  {built['sidecar']['build_seconds']:8.1f}  {batch:6}  {ms:9.4f}")
+
+
 def main():
     latency = list(median_of_rounds(results("latency.*.json"), "batch"))
     plain = list(plain_rows())
@@ -73,3 +93,4 @@ def main():
 
 
 main()
+print_dedicated()
