@@ -1,4 +1,4 @@
-// Chooses a tile shape for every layer by a small model of what a phase costs.
+// Chooses a tile shape for every layer by a small model of what a phase costs, in clock cycles.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -9,140 +9,141 @@
 #include "plan.cuh"
 
 struct Device {
-  int sms = 132;
+  int blocks = 132;  // of the grid
   int smem = 227 * 1024;
-  double bw = 42.0;
-  double bf = 0.35;
-  double stepc = 55.0;
-  double clk = 1.6;
+  double l2_bytes = 25;         // a cycle and multiprocessor, all of them reading
+  int tile = 8192;              // largest tile
+  double latency = 900;         // of activations
+  double mma = 6.5;             // cycles of m16n8k16 on a quarter of a multiprocessor
+  double step = 45;             // of a warp, between steps of 32 channels
+  double weights_share = 0.35;  // of the time weights take that is not hidden
 };
 
 struct ConvShape {
-  int kind, stride, H, W, C, OH, OW, N, relu;
+  int kind, stride, H, W, C, OH, OW, N, relu, batch;
 };
 
 struct Candidate {
   ConvDesc d;
-  int a_bytes, b_bytes;
-  double ns;
+  double cycles;
 };
 
 inline int align_up(int v, int a) { return (v + a - 1) / a * a; }
+inline int desc_tm(const ConvDesc& d) { return 16 << (d.wm + (d.cfg >> 2)); }
+inline int desc_tn(const ConvDesc& d) { return 8 << (d.wn + (d.cfg & 3)); }
+inline int desc_taps(int kind) { return kind == kConv3x3 ? 9 : kind == kConv1x1 ? 1 : 7; }
 
-inline std::vector<Candidate> candidates(const ConvShape& s, const Device& dev, int head) {
+// Pixels a tile needs at most.
+inline int tile_pixels(const ConvShape& s, int TM, int M, int mt) {
+  if (s.kind == kConv1x1 && s.stride == 1) return std::min(TM, align_up(M, 8));
+  if (s.kind == kConv3x3 && s.stride == 1) return TM + 2 * s.W + 2;
+  int most = 0;
+  for (int t = 0; t < mt; ++t) {
+    const int rows = (std::min((t + 1) * TM, M) - 1) / s.OW - t * TM / s.OW;
+    most = std::max(most, s.kind == kConv1x1 ? rows + 1 : (2 * rows + 3) * s.W);
+  }
+  return most;  // the strided 1x1: rows
+}
+
+inline bool place(ConvDesc& d, const ConvShape& s, const Device& dev) {
+  const int TM = desc_tm(d), TN = desc_tn(d), taps = desc_taps(d.kind);
+  int a;
+  if (s.kind == kStem) {
+    const int rows = (TM - 2) / s.OW + 2;
+    d.boxes = 1, d.chunks = 1, d.rows = 0, d.width = 0, d.box_bytes = 0;
+    a = (2 * (rows - 1) + 7) * (s.W + 8) * 8;
+  } else {
+    d.boxes = s.C / d.passes / 64;
+    const int n = tile_pixels(s, TM, d.M, d.mt);
+    if (s.kind == kConv1x1 && s.stride == 2) {
+      d.chunks = 1, d.rows = n, d.width = s.OW, d.span = 1;
+    } else {
+      d.width = 1;
+      d.chunks = (n + 255) / 256;
+      d.rows = align_up((n + d.chunks - 1) / d.chunks, 8);
+      d.span = d.chunks > 1 ? 1 : d.boxes;
+    }
+    if (d.rows > 256) return false;
+    d.box_bytes = align_up(d.chunks * d.rows * d.width * 128, 1024);
+    a = d.boxes * d.box_bytes;
+  }
+  const int b = (s.kind == kStem ? 1 : d.boxes * 2) * taps * TN * 64, red = (TM * (TN + 8) * 4 << d.wk);
+  d.a_off = align_up(b, 1024);
+  d.stack = d.a_off + align_up(std::max(a, red), 1024);
+  return true;
+}
+
+inline double cost(const ConvDesc& d, const ConvShape& s, const Device& dev, int blocks_busy) {
+  const int TM = desc_tm(d), TN = desc_tn(d), MF = 1 << (d.cfg >> 2), NF = 1 << (d.cfg & 3), taps = desc_taps(d.kind);
+  const int slices = s.kind == kStem ? 1 : d.boxes * 2;
+  const double steps = std::ceil((double)slices / (1 << d.wk)) * taps * d.passes;
+  const double tensor = steps * MF * NF * 2 * dev.mma * 2, smem = steps * 8 * (MF * 1024 + NF * 512) / 128.0,
+               chain = steps * (dev.step + MF * NF * 2 * dev.mma);
+  const double a = s.kind == kStem ? 20000 : (double)d.boxes * d.passes * d.box_bytes,
+               b = (double)slices * taps * TN * 64 * d.passes;
+  const double l2 = dev.l2_bytes * std::min(2.0, (double)dev.blocks / std::max(1, std::min(blocks_busy, dev.blocks)));
+  const double a_time = a / l2;
+  const double red = (double)(1 << d.wk) * TM * TN * 8 / 90 + 150;
+  const double pass_cost = (d.passes - 1) * (300.0 + 0.5 * (a + b) / d.passes / l2);
+  return dev.latency / d.passes + a_time / d.passes + std::max({tensor, smem, chain}) + red + 200 + TM * TN / 40.0 +
+         dev.weights_share * b / l2 + pass_cost + (d.passes > 1 ? dev.latency / 2 : 0);
+}
+
+inline std::vector<Candidate> candidates(const ConvShape& s, const Device& dev, int stack_limit) {
   std::vector<Candidate> out;
-  const int mf_of[] = {1, 2}, nf_of[] = {1, 2, 4};
   for (int mi = 0; mi < 2; ++mi)
     for (int ni = 0; ni < 3; ++ni)
-      for (int wm = 1; wm <= 8; wm *= 2)
-        for (int wn = 1; wm * wn <= 8; wn *= 2) {
-          const int wk = 8 / (wm * wn), MF = mf_of[mi], NF = nf_of[ni];
-          const int TM = wm * MF * 16, TN = wn * NF * 8;
-          if (TN > s.N || s.N % TN) continue;
-          for (int passes = 1; passes <= 16; passes *= 2) {
+      for (int wm = 0; wm <= 3; ++wm)
+        for (int wn = 0; wm + wn <= 3; ++wn)
+          for (int passes = 1; passes <= 8; passes *= 2) {
             ConvDesc d{};
-            d.kind = s.kind;
-            d.stride = s.stride;
-            d.H = s.H;
-            d.W = s.W;
-            d.C = s.C;
-            d.OH = s.OH;
-            d.OW = s.OW;
-            d.N = s.N;
-            d.relu = s.relu;
-            d.M = s.OH * s.OW;
+            d.kind = s.kind, d.stride = s.stride, d.H = s.H, d.W = s.W, d.C = s.C, d.OH = s.OH, d.OW = s.OW, d.N = s.N;
+            d.M = s.batch * s.OH * s.OW, d.relu = s.relu;
             d.cfg = mi * 4 + ni;
-            d.wm = wm;
-            d.wn = wn;
-            d.wk = wk;
-            d.mt = (d.M + TM - 1) / TM;
+            d.wm = wm, d.wn = wn, d.wk = 3 - wm - wn, d.passes = passes, d.tn = 3 + wn + ni;
+            const int TM = desc_tm(d), TN = desc_tn(d);
+            if (s.N % TN) continue;
+            if (s.kind == kStem && (d.cfg != 6 || d.wk > 0 || passes > 1)) continue;
+            if (s.kind != kStem && (s.C % (64 * passes) || s.C / passes / 32 < 1 << d.wk)) continue;
+            d.mt = s.kind == kStem ? s.batch * ((s.OH * s.OW + TM - 1) / TM) : (d.M + TM - 1) / TM;
             d.nt = s.N / TN;
-            d.passes = passes;
-            int taps = s.kind == kConv1x1 ? 1 : s.kind == kConv3x3 ? 9 : 7, slots = 0;
-            if (s.kind == kStem) {
-              if (passes > 1) break;
-              d.chunk = 32;
-              d.pitch = 0;
-            } else {
-              if (s.C % passes || s.C / passes < 32 || (s.C / passes) % 32) break;
-              d.chunk = s.C / passes;
-              d.pitch = d.chunk * 2 + 16;
-            }
-            d.k32 = taps * d.chunk / 32;
-            d.step_shift = (int)std::lround(std::log2(d.chunk / 32));
-            d.chunk_shift = (int)std::lround(std::log2(d.chunk / 8.0));
-            if ((32 << d.step_shift) != d.chunk) break;  // power of two only
-            for (int t = 0; t < d.mt; ++t) {
-              int m0 = t * TM, last = std::min(m0 + TM, d.M) - 1, n;
-              if (s.kind == kConv1x1)
-                n = last - m0 + 1;
-              else if (s.kind == kConv3x3 && s.stride == 1)
-                n = std::min(s.H * s.W, last + s.W + 2) - std::max(0, m0 - s.W - 1);
-              else if (s.kind == kConv3x3)
-                n = std::min(s.H * s.W, (2 * (last / s.OW) + 2) * s.W) - std::max(0, (2 * (m0 / s.OW) - 1) * s.W);
-              else
-                n = (2 * (last / s.OW) + 7 - 2 * (m0 / s.OW)) * (s.W + 8);
-              slots = std::max(slots, n);
-            }
-            int a = s.kind == kStem ? slots * 8 : std::max(slots, TM) * d.pitch;
-            const int red = wk * TM * (TN == 8 ? 8 : TN + 8) * 4, b = TN / 8 * d.k32 * 512;
-            const int a_place = align_up(std::max(a, red), 128) + align_up(TN * 4 + TM * TN * 2, 128);
-            if (head + a_place + b > dev.smem) continue;
-            for (int t = 0; t < 9; ++t)
-              d.tap_off[t] = s.kind == kConv3x3 ? ((t / 3 - 1) * s.W + t % 3 - 1) * d.pitch
-                             : s.kind == kStem  ? t * (s.W + 8) * 8
-                                                : 0;
-            const int steps = (d.k32 + wk - 1) / wk * passes;
-            const double mma_clk = steps * std::max(MF * NF * 2 * 2 * 6.5, dev.stepc + MF * NF * 2 * 6.5);
-            const double red_clk = (double)red * 2 / 100 + 60;
-            const double ns =
-                700.0 * passes +
-                passes * (a * (s.kind == kStem ? 3.0 : 1.0) + dev.bf * b + (passes > 1 ? 0.65 * b : 0)) / dev.bw +
-                (mma_clk + red_clk) / dev.clk + TM * TN * 2 / dev.bw / 2;
-            out.push_back({d, a_place, b, ns});
+            d.by_ow = magic(s.OW), d.by_oh = magic(s.OH), d.by_nt = magic(d.nt);
+            const int tiles = d.mt * d.nt, waves = (tiles + dev.blocks - 1) / dev.blocks;
+            if (!place(d, s, dev) || d.stack > stack_limit) continue;
+            if (TM * TN > dev.tile && s.kind != kStem) continue;
+            out.push_back({d, waves * cost(d, s, dev, tiles)});
           }
-        }
   return out;
 }
 
-// Chooses tiles for a phase of one or two convolutions.
-inline void plan_phase(Phase& ph, const std::vector<ConvShape>& shapes, const Device& dev, int head,
-                       std::vector<int>& a, std::vector<int>& b, double& ns) {
+// Chooses tiles for a phase of one or two convolutions; `before`: bytes of the stack in use by the phase before.
+inline bool plan_phase(Phase& ph, std::vector<ConvDesc>& descs, const std::vector<ConvShape>& shapes, const Device& dev,
+                       int room, int before, double& cycles) {
+  const int limit = std::min(room - before, 108 * 1024);
   std::vector<std::vector<Candidate>> c;
-  for (auto& s : shapes) {
-    auto v = candidates(s, dev, head);
-    if (v.empty()) {
-      std::fprintf(stderr, "no tile fits\n");
-      std::exit(1);
-    }
-    c.push_back(v);
-  }
+  for (auto& s : shapes) c.push_back(candidates(s, dev, limit));
   double best = 1e30;
-  int bi = 0, bj = 0;
-  for (int i = 0; i < (int)c[0].size(); ++i) {
-    const int t0 = c[0][i].d.mt * c[0][i].d.nt;
+  auto waves = [&](int tiles) { return (tiles + dev.blocks - 1) / dev.blocks; };
+  auto fits = [&](const ConvDesc& d, int w) { return w * d.passes == 1 || d.stack * 2 <= room; };
+  for (auto& i : c[0]) {
+    const int t0 = i.d.mt * i.d.nt;
     if (shapes.size() == 1) {
-      const double v = std::ceil((double)t0 / dev.sms) * c[0][i].ns;
-      if (v < best) best = v, bi = i;
-    } else
-      for (int j = 0; j < (int)c[1].size(); ++j) {
-        const int t1 = c[1][j].d.mt * c[1][j].d.nt;
-        const double v = std::ceil((double)(t0 + t1) / dev.sms) * std::max(c[0][i].ns, c[1][j].ns);
-        if (v < best) best = v, bi = i, bj = j;
-      }
+      if (i.cycles < best && fits(i.d, waves(t0))) best = i.cycles, descs = {i.d};
+      continue;
+    }
+    for (auto& j : c[1]) {
+      const int w = waves(t0 + j.d.mt * j.d.nt);
+      const double v = w * std::max(i.cycles / waves(t0), j.cycles / waves(j.d.mt * j.d.nt));
+      if (v < best && fits(i.d, 2) && fits(j.d, 2)) best = v, descs = {i.d, j.d};
+    }
   }
+  if (best > 1e29) return false;
   ph.kind = kPhaseConv;
   ph.convs = (int)shapes.size();
-  ph.conv[0] = c[0][bi].d;
-  a = {c[0][bi].a_bytes};
-  b = {c[0][bi].b_bytes};
-  ph.tiles0 = ph.conv[0].mt * ph.conv[0].nt;
-  ph.tiles = ph.tiles0;
-  if (shapes.size() > 1) {
-    ph.conv[1] = c[1][bj].d;
-    a.push_back(c[1][bj].a_bytes);
-    b.push_back(c[1][bj].b_bytes);
-    ph.tiles += ph.conv[1].mt * ph.conv[1].nt;
-  }
-  ns = best;
+  ph.tiles0 = descs[0].mt * descs[0].nt;
+  ph.tiles = ph.tiles0 + (descs.size() > 1 ? descs[1].mt * descs[1].nt : 0);
+  ph.per_tile = descs[0].passes;
+  if (descs.size() > 1) ph.per_tile = std::max<int>(ph.per_tile, descs[1].passes);
+  cycles = best;
+  return true;
 }
