@@ -40,13 +40,17 @@ TEST(Options, BuildOptionsAreReadAndDefaulted) {
   EXPECT_TRUE(none.targets.empty());
   const BuildOptions all = parse_build_options(
       R"({"profiles":[{"min":1,"opt":2,"max":3},{"min":4,"opt":4,"max":4}],"target":"8.6,8.9","workspace_bytes":1024,
-          "optimization_level":5,"tf32":true,"device":1})");
+          "optimization_level":5,"tf32":true,"device":1,
+          "tactics":["jit_convolutions"],"aux_streams":0,"timing_runs":8})");
   EXPECT_THAT(all.profiles, ElementsAre(Profile{1, 2, 3}, Profile{4, 4, 4}));
   EXPECT_THAT(all.targets, ElementsAre("8.6", "8.9"));
   EXPECT_EQ(all.workspace_bytes, 1024);
   EXPECT_EQ(all.optimization_level, 5);
   EXPECT_TRUE(all.tf32);
   EXPECT_EQ(all.device, 1);
+  EXPECT_THAT(all.tactics, ElementsAre("jit_convolutions"));
+  EXPECT_EQ(all.aux_streams, 0);
+  EXPECT_EQ(all.timing_runs, 8);
   EXPECT_FALSE(parse_build_options(R"({"workspace_bytes":null,"target":null})").workspace_bytes);
 }
 
@@ -64,6 +68,8 @@ TEST(Options, WrongOnesAreNamed) {
       {R"({"workspace_bytes":-1})", "workspace_bytes"},
       {R"({"target":8.9})", "target"},
       {R"({"device":-1})", "device"},
+      {R"({"tactics":"jit"})", "a list of names"},
+      {R"({"timing_runs":0})", "timing_runs"},
       {"[]", "not a JSON object"},
       {"{", "not a JSON object"}};
   for (const auto& [json, cause] : wrong) {

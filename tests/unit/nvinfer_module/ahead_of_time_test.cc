@@ -82,7 +82,7 @@ TEST_F(AheadOfTime, BuildsSeveralProfilesWithAllOptions) {
   const BuildOutput built =
       module_->build({net_.onnx("fp32"),
                       R"({"target":"8.9","profiles":[{"min":1,"opt":1,"max":1},{"min":2,"opt":8,"max":32}],"tf32":true,
-           "optimization_level":2,"workspace_bytes":268435456,"device":0})"});
+           "optimization_level":2,"workspace_bytes":268435456,"device":0,"aux_streams":1,"timing_runs":2})"});
   EXPECT_EQ(Json::parse(built.report)["profiles"].size(), 2u);
   EXPECT_EQ(Json::parse(built.report)["workspace_bytes"], 268435456);
 }
@@ -126,6 +126,12 @@ TEST_F(AheadOfTime, SaysWhatIsWrongWithAnOnnxFile) {
 
 TEST_F(AheadOfTime, AnUnknownOptionIsNamed) {
   EXPECT_THAT(refusal({net_.onnx("fp16"), R"({"target":"8.9","fp16":true})"}).what(), HasSubstr("'fp16'"));
+}
+
+TEST_F(AheadOfTime, AnUnknownSourceOfKernelsShowsTheKnownOnes) {
+  const ModuleError error = refusal({net_.onnx("fp16"), R"({"target":"8.9","tactics":["magic"]})"});
+  EXPECT_THAT(error.what(), HasSubstr("'magic'"));
+  EXPECT_THAT(error.hint, HasSubstr("jit_convolutions"));
 }
 
 TEST_F(AheadOfTime, AFullDiskFailsTheBuild) {
