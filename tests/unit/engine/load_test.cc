@@ -13,6 +13,7 @@ using testing::HasSubstr;
 
 class LoadTest : public BackendTest {
  protected:
+  LoadTest() { environment.set("FERRY_FAKE_FAIL", ""); }  // whatever ran before in this process
   static Engine engine() {
     const Backend backend = Backend::load("fake");
     BuildOptions options;
