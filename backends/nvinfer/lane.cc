@@ -36,6 +36,7 @@ void Lane::bind(const Network& network, std::int64_t batch, const cuda::Stream& 
 void Lane::lend(const Network& network, Executor& other, const cuda::Stream& stream) const {
   const auto addresses = [](const std::vector<cuda::DeviceBuffer>& buffers) {
     std::vector<void*> all;
+    all.reserve(buffers.size());
     for (const cuda::DeviceBuffer& buffer : buffers) all.push_back(buffer.data());
     return all;
   };
