@@ -154,8 +154,7 @@ void add_tune(Cli& cli) {
   add_model_options(verb, options->model, "plan, ONNX file, checkpoint, or the name of a network");
   options->sessions = "1,2,3";
   options->kind = name_of(LoadKind::kThroughput);
-  verb->add_option("--batch", options->batches,
-                   "Batch sizes to try (default: 1,8,32; of a plan, powers of two)")
+  verb->add_option("--batch", options->batches, "Batch sizes to try (default: 1,8,32; of a plan, powers of two)")
       ->type_name("LIST");
   verb->add_option("--sessions", options->sessions, "Numbers of sessions to try")
       ->type_name("LIST")
