@@ -64,8 +64,8 @@ typedef struct ferry_build_args {
   const void* onnx; /* a serialised ModelProto with all its weights inside */
   size_t onnx_size;
   /* {"profiles":[{"min":1,"opt":8,"max":64},...], "target":"8.9"|null, "workspace_bytes":N|null,
-   * "optimization_level":0-5|null, "tf32":false, "device":0}, and where asked for "tactics":["jit_convolutions",...], "aux_streams":N,
-   * "timing_runs":N; unknown keys are an error naming the key */
+   * "optimization_level":0-5|null, "tf32":false, "device":0}, and where asked for "tactics":["jit_convolutions",...],
+   * "aux_streams":N, "timing_runs":N; unknown keys are an error naming the key */
   const char* options_json;
   const void* timing_cache; /* may be NULL; a foreign one is ignored with a warning */
   size_t timing_cache_size;
@@ -178,8 +178,9 @@ typedef struct ferry_backend_api {
 
   void (*last_error)(ferry_failure* failure);
 
-  /* Optional (NULL, or FERRY_UNSUPPORTED): times each layer in `runs` runs at this batch, on the inputs of the session's
-   * last run at it; nothing may be in flight. Layers in order of execution, null for what the SDK does not tell:
+  /* Optional (NULL, or FERRY_UNSUPPORTED): times each layer in `runs` runs at this batch, on the inputs of the
+   * session's last run at it; nothing may be in flight. Layers in order of execution, null for what the SDK does not
+   * tell:
    * {"batch":N,"runs":N,"layers":[{"name":"...","kind":"CaskConvolution","kernel":"..."|null,"precision":"Half"|null,
    *  "ms":0.012 (median),"flops":N|null,"bytes":N|null (weights, inputs, outputs)}],
    *  "peaks":{"flops_per_second":{"Half":N,...},"bytes_per_second":N|null}|null} */
