@@ -103,9 +103,12 @@ void show(const OpenedModel& opened, const std::vector<OperatingPoint>& points, 
   context.print(fmt::format("\n  batch {}, {} sessions: {:.0f} images/s, p99 {:.3f} ms\n  ({})\n", best.batch,
                             best.sessions, best.images_per_second, best.p99_ms, reason(options)));
   for (const std::string& note : notes) context.print(wrapped("! " + note, 98, 2) + "\n");
-  context.print(
-      key_values({{"next", fmt::format("ferry bench {} --mode {} --batch {} --sessions {}",
-                                       shell_quoted(options.model.model), options.kind, best.batch, best.sessions)}}));
+  std::string next = "ferry bench " + shell_quoted(options.model.model);
+  if (!options.model.random.empty()) next += " --random-weights=" + options.model.random;
+  if (!options.open.backend.empty()) next += " --backend " + options.open.backend;
+  if (!options.open.precision.empty()) next += " --precision " + options.open.precision;
+  next += fmt::format(" --mode {} --batch {} --sessions {}", options.kind, best.batch, best.sessions);
+  context.print(key_values({{"next", next}}));
 }
 
 int tune(const Options& options, const Context& context) {
