@@ -69,11 +69,7 @@ __device__ __forceinline__ void tensor4(uint32_t dst, const void* map, int y, in
 // What ordinary stores left in shared memory may be overwritten by the copy engine.
 __device__ __forceinline__ void shared_fence() { asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory"); }
 // What ordinary stores left in device memory may be read by the copy engine.
-__device__ __forceinline__ void global_fence() {
-#ifndef NOGF
-  asm volatile("fence.proxy.async.global;\n" ::: "memory");
-#endif
-}
+__device__ __forceinline__ void global_fence() { asm volatile("fence.proxy.async.global;\n" ::: "memory"); }
 #else
 constexpr int kFullArrivals = 64;  // every lane for the weights, every lane for the activations
 __device__ __forceinline__ void copy16(uint32_t dst, const void* src, bool exists) {
@@ -188,18 +184,30 @@ __device__ __forceinline__ void grid_arrive(const Net& n, unsigned count) {
                "r"(count)
                : "memory");
 }
-// Each lane below kShards watches one part of the counter.
+// Each lane below kShards watches one part of the counter. Two looks are always under way, half a journey apart, so the
+// grid's meeting is seen sooner. They are relaxed: an acquire would empty L1 after every look and hold up the next.
+// What is read afterwards comes by the copy engine or by ld.global.cg, both from L2, and is asked for only after the
+// branch on what was seen.
+__device__ __forceinline__ unsigned look(const Net& n, unsigned target, int lane) {
+  unsigned v = target;
+  if (lane < kShards)
+    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];\n" : "=r"(v) : "l"(n.counter + lane * kShardStride) : "memory");
+  return v;
+}
+__device__ __forceinline__ bool reached(unsigned v, unsigned target) {
+  return __all_sync(~0u, static_cast<int>(v - target) >= 0);
+}
 __device__ __forceinline__ bool grid_wait(const Net& n, unsigned target, int lane) {
+  constexpr int kHalfJourney = 350;  // cycles
   const long long start = clock64();
+  unsigned v = look(n, target, lane);
+  while (clock64() - start < kHalfJourney) {
+  }
   for (;;) {
-    unsigned v = target;
-    if (lane < kShards)
-#ifdef RELAXED
-      asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];\n" : "=r"(v) : "l"(n.counter + lane * kShardStride) : "memory");
-#else
-      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];\n" : "=r"(v) : "l"(n.counter + lane * kShardStride) : "memory");
-#endif
-    if (__all_sync(~0u, static_cast<int>(v - target) >= 0)) return true;
+    const unsigned w = look(n, target, lane);
+    if (reached(v, target)) return true;
+    v = look(n, target, lane);
+    if (reached(w, target)) return true;
     if (clock64() - start > n.watchdog) {
       if (lane == 0) atomicExch(n.failed, 1u);
       return false;
@@ -615,7 +623,7 @@ struct Residual {
 // Accumulates a tile over its passes, then leaves every warp's part in shared memory; false: given up.
 template <int MF, int NF, int KIND>
 __device__ __forceinline__ bool compute(const Net& net, const Shared s, const ConvDesc& c, const Rows& rows, int item,
-                                        uint32_t& parity, Residual& residual, int phase) {
+                                        uint32_t& parity, Residual& residual, bool early, int phase) {
   float acc[MF][NF][4];
 #pragma unroll
   for (int i = 0; i < MF; ++i)
@@ -649,7 +657,7 @@ __device__ __forceinline__ bool compute(const Net& net, const Shared s, const Co
     if (!mbar_wait(net, head() + kFull + slot * 8, (parity >> slot) & 1)) return false;
     if (pass == 0) {
       STAMP(1);
-      residual.load(net.arena);
+      if (!early) residual.load(net.arena);
     }
     parity ^= 1u << slot;
     if constexpr (KIND == kStem) {
@@ -737,7 +745,7 @@ __device__ __forceinline__ void finish(const Net& net, const ConvDesc& c, uint32
 }
 
 __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const Tile& t, int item, uint32_t& parity,
-                                          int phase) {
+                                          bool early, int phase) {
   const ConvDesc& c = *t.c;
   const int TM = tile_m(c), lane = threadIdx.x & 31;
   int m0 = t.m * TM, last = min(m0 + TM, c.M) - 1;
@@ -761,13 +769,14 @@ __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const 
     load_stem(net, c, m0, last, s.stack(item, c) + c.a_off);
     team_sync();
   }
+  if (early) residual.load(net.arena);
   bool ok = true;
-#define FERRY_CASE(n, MF, NF)                                                       \
-  case n:                                                                           \
-    ok = compute<MF, NF, kConv1x1>(net, s, c, rows, item, parity, residual, phase); \
-    break;                                                                          \
-  case 8 + n:                                                                       \
-    ok = compute<MF, NF, kConv3x3>(net, s, c, rows, item, parity, residual, phase); \
+#define FERRY_CASE(n, MF, NF)                                                              \
+  case n:                                                                                  \
+    ok = compute<MF, NF, kConv1x1>(net, s, c, rows, item, parity, residual, early, phase); \
+    break;                                                                                 \
+  case 8 + n:                                                                              \
+    ok = compute<MF, NF, kConv3x3>(net, s, c, rows, item, parity, residual, early, phase); \
     break
   switch (c.kind == kStem ? 16 : c.cfg + 8 * c.kind) {  // (log2 MF) * 4 + log2 NF
     FERRY_CASE(0, 1, 1);
@@ -777,7 +786,7 @@ __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const 
     FERRY_CASE(5, 2, 2);
     FERRY_CASE(6, 2, 4);
     case 16:
-      ok = compute<2, 4, kStem>(net, s, c, rows, item, parity, residual, phase);
+      ok = compute<2, 4, kStem>(net, s, c, rows, item, parity, residual, early, phase);
       break;
   }
 #undef FERRY_CASE
@@ -895,6 +904,9 @@ __device__ __noinline__ bool fully_connected(const Net& net, uint32_t low, const
 // ---- the kernel -------------------------------------------------------------------------------------------------
 __device__ __forceinline__ void work(const Net& net, const Shared s) {
   uint32_t parity = 0;  // of the stacks' "full" barriers, a bit each
+  // A residual is at least two phases old: a block that took part in the last phase has seen the grid meet since, and
+  // may read it before its activations arrive.
+  int worked = -1;
 #pragma unroll 1
   for (int p = 0; p < net.count; ++p) {
     const Phase& ph = phase_table()[p];
@@ -904,7 +916,7 @@ __device__ __forceinline__ void work(const Net& net, const Shared s) {
       int item = ph.item0;
 #pragma unroll 1
       for (int t = blockIdx.x; t < ph.tiles; t += gridDim.x, item += ph.per_tile)
-        if (!conv_tile(net, s, find_tile(net, ph, t), item, parity, phase)) {
+        if (!conv_tile(net, s, find_tile(net, ph, t), item, parity, worked == p - 1, phase)) {
           bar_arrive(kDone, kBlock);
           return;
         }
@@ -921,6 +933,7 @@ __device__ __forceinline__ void work(const Net& net, const Shared s) {
       __syncwarp();
       if ((threadIdx.x & 31) == 0) grid_arrive(net, 1);
     }
+    worked = p;
     STAMP(5);
     bar_arrive(kDone, kBlock);
   }

@@ -11,12 +11,14 @@
 struct Device {
   int blocks = 132;  // of the grid
   int smem = 227 * 1024;
-  double l2_bytes = 25;         // a cycle and multiprocessor, all of them reading
+  double l2_bytes = 27;         // a cycle and multiprocessor, all of them reading
   int tile = 8192;              // largest tile
-  double latency = 900;         // of activations
-  double mma = 6.5;             // cycles of m16n8k16 on a quarter of a multiprocessor
-  double step = 45;             // of a warp, between steps of 32 channels
-  double weights_share = 0.35;  // of the time weights take that is not hidden
+  double latency = 500;         // of activations
+  double mma = 8;               // cycles of m16n8k16 on a quarter of a multiprocessor
+  double step = 60;             // of a warp, between steps of 32 channels
+  double tail = 400;            // of a tile: meeting, summing, storing
+  double store = 0.18;          // and so much for each of its elements
+  double weights_share = 0.15;  // of the first item's time of weights that is not hidden
 };
 
 struct ConvShape {
@@ -73,20 +75,21 @@ inline bool place(ConvDesc& d, const ConvShape& s, const Device& dev) {
   return true;
 }
 
-inline double cost(const ConvDesc& d, const ConvShape& s, const Device& dev, int blocks_busy) {
+// Cycles of a phase in which a block takes `waves` of these tiles, from the first byte asked for to the last stored.
+// Constants fitted to traces on an H100 (docs/benchmarks/log.md).
+inline double cost(const ConvDesc& d, const ConvShape& s, const Device& dev, int waves) {
   const int TM = desc_tm(d), TN = desc_tn(d), MF = 1 << (d.cfg >> 2), NF = 1 << (d.cfg & 3), taps = desc_taps(d.kind);
   const int slices = s.kind == kStem ? 1 : d.boxes * 2;
-  const double steps = std::ceil((double)slices / (1 << d.wk)) * taps * d.passes;
-  const double tensor = steps * MF * NF * 2 * dev.mma * 2, smem = steps * 8 * (MF * 1024 + NF * 512) / 128.0,
+  const double steps = std::ceil((double)slices / (1 << d.wk)) * taps;  // of a warp, a pass
+  const double tensor = steps * MF * NF * 2 * dev.mma * 2, shared = steps * 8 * (MF * 1024 + NF * 512) / 128.0,
                chain = steps * (dev.step + MF * NF * 2 * dev.mma);
-  const double a = s.kind == kStem ? 20000 : (double)d.boxes * d.passes * d.box_bytes,
-               b = (double)slices * taps * TN * 64 * d.passes;
-  const double l2 = dev.l2_bytes * std::min(2.0, (double)dev.blocks / std::max(1, std::min(blocks_busy, dev.blocks)));
-  const double a_time = a / l2;
-  const double red = (double)(1 << d.wk) * TM * TN * 8 / 90 + 150;
-  const double pass_cost = (d.passes - 1) * (300.0 + 0.5 * (a + b) / d.passes / l2);
-  return dev.latency / d.passes + a_time / d.passes + std::max({tensor, smem, chain}) + red + 200 + TM * TN / 40.0 +
-         dev.weights_share * b / l2 + pass_cost + (d.passes > 1 ? dev.latency / 2 : 0);
+  const double products = std::max({tensor, shared, chain}) + (s.kind == kConv3x3 ? 30 * steps : 0) + 250;
+  const double a = s.kind == kStem ? 20000 : (double)d.boxes * d.box_bytes, b = (double)slices * taps * TN * 64;
+  const double load = (a + b) / dev.l2_bytes;
+  const double tail = dev.tail + TM * TN * dev.store + (double)(1 << d.wk) * TM * TN / 128;
+  const int items = waves * d.passes;
+  return dev.latency + a / dev.l2_bytes + products + (items - 1) * std::max(products + tail / d.passes, load) + tail +
+         dev.weights_share * b / dev.l2_bytes;
 }
 
 inline std::vector<Candidate> candidates(const ConvShape& s, const Device& dev, int stack_limit) {
@@ -111,7 +114,7 @@ inline std::vector<Candidate> candidates(const ConvShape& s, const Device& dev, 
             const int tiles = d.mt * d.nt, waves = (tiles + dev.blocks - 1) / dev.blocks;
             if (!place(d, s, dev) || d.stack > stack_limit) continue;
             if (TM * TN > dev.tile && s.kind != kStem) continue;
-            out.push_back({d, waves * cost(d, s, dev, tiles)});
+            out.push_back({d, cost(d, s, dev, waves)});
           }
   return out;
 }
@@ -133,7 +136,7 @@ inline bool plan_phase(Phase& ph, std::vector<ConvDesc>& descs, const std::vecto
     }
     for (auto& j : c[1]) {
       const int w = waves(t0 + j.d.mt * j.d.nt);
-      const double v = w * std::max(i.cycles / waves(t0), j.cycles / waves(j.d.mt * j.d.nt));
+      const double v = std::max(cost(i.d, shapes[0], dev, w), cost(j.d, shapes[1], dev, w));
       if (v < best && fits(i.d, 2) && fits(j.d, 2)) best = v, descs = {i.d, j.d};
     }
   }
