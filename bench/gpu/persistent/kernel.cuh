@@ -904,8 +904,9 @@ __device__ __noinline__ bool fully_connected(const Net& net, uint32_t low, const
 // ---- the kernel -------------------------------------------------------------------------------------------------
 __device__ __forceinline__ void work(const Net& net, const Shared s) {
   uint32_t parity = 0;  // of the stacks' "full" barriers, a bit each
-  // A residual is at least two phases old: a block that took part in the last phase has seen the grid meet since, and
-  // may read it before its activations arrive.
+  // A bottleneck's residual is at least two phases old: a block that took part in the last phase has seen the grid meet
+  // since, and may read it before its activations arrive. Not so in a basic block, where the downsample is one phase
+  // old.
   int worked = -1;
 #pragma unroll 1
   for (int p = 0; p < net.count; ++p) {
