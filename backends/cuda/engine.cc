@@ -96,18 +96,21 @@ std::unique_ptr<nvinfer::Executor> Engine::make_executor(void* arena, std::size_
   return std::make_unique<Executor>(*this, arena);
 }
 
-Net Engine::net_for(std::int64_t batch) const {
-  for (std::size_t i = 0; i < batches_.size(); ++i) {
-    if (plan_.batches[i].images != batch) continue;
-    Net net{};
-    net.phases = reinterpret_cast<const Phase*>(static_cast<const char*>(tables_.data()) + batches_[i].offset);
-    net.count = static_cast<int>(batches_[i].program.phases.size());
-    net.images = static_cast<int>(batch);
-    net.weights = static_cast<const char*>(weights_.data());
-    return net;
-  }
+const Engine::Table& Engine::table_for(std::int64_t batch) const {
+  for (std::size_t i = 0; i < batches_.size(); ++i)
+    if (plan_.batches[i].images == batch) return batches_[i];
   throw Failure("batch " + std::to_string(batch), "the plan is for batches of " + nvinfer::ranges(plan_.profiles),
                 "build again with --batch covering " + std::to_string(batch));
+}
+
+Net Engine::net_for(std::int64_t batch) const {
+  const Table& table = table_for(batch);
+  Net net{};
+  net.phases = reinterpret_cast<const Phase*>(static_cast<const char*>(tables_.data()) + table.offset);
+  net.count = static_cast<int>(table.program.phases.size());
+  net.images = static_cast<int>(batch);
+  net.weights = static_cast<const char*>(weights_.data());
+  return net;
 }
 
 std::string Engine::sdk_version() const { return kVersion; }

@@ -39,6 +39,7 @@ class Engine final : public nvinfer::GpuEngine {
 
   /// What a launch for this batch needs, but for the session's own addresses.
   Net net_for(std::int64_t batch) const;
+  const Program& program_for(std::int64_t batch) const { return table_for(batch).program; }
   CUfunc_st* function() const noexcept { return function_; }
   cuda::Launch launch() const noexcept { return launch_; }
 
@@ -47,6 +48,7 @@ class Engine final : public nvinfer::GpuEngine {
     Program program;
     std::size_t offset = 0;  // of its phases in tables_
   };
+  const Table& table_for(std::int64_t batch) const;
   void load();
   void upload();
 

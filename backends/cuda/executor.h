@@ -30,6 +30,9 @@ class Executor final : public nvinfer::Executor {
   /// Throws if the watchdog fired, and makes the next launch possible.
   void finish() override;
 
+  /// For tests that stop after a phase: what the next launch gets.
+  Net& net() noexcept { return net_; }
+
  private:
   void forget_meetings() const;
 

@@ -8,7 +8,7 @@
 #include "cuda/pack.h"
 #include "cuda/plan_file.h"
 #include "cuda/program.h"
-#include "half.h"
+#include "gpu/half.h"
 #include "models.h"
 #include "nvinfer/failure.h"
 

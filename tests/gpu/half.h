@@ -1,6 +1,7 @@
 // float32 -> float16, to nearest, ties to even.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
