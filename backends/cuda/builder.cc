@@ -66,8 +66,7 @@ class Build {
     plan_.weights = weights_;
     // What opening will do: a plan that could not be opened must not be written.
     for (const PlannedBatch& batch : plan_.batches)
-      make_program(plan_.layers, batch.tiles, plan_.places, weights_.size(), batch.images,
-                   target_.machine.shared_bytes);
+      make_program(plan_.layers, batch.tiles, plan_.places, weights_.size(), batch.images, target_.machine);
     nvinfer::write_to(args_.plan, plan_head(plan_), "the plan");
     nvinfer::write_to(args_.plan, weights_.data(), weights_.size(), "the plan");
     nvinfer::write_to(args_.report_json, report(), "the build report");
@@ -82,7 +81,7 @@ class Build {
     if (args_.progress.step(args_.progress.user, "building engine", done, kBar) != 0) throw nvinfer::cancelled();
   }
 
-  /// Tiles for the smallest batch first; the others must keep its passes, because they share the packed weights.
+  /// Tiles for the smallest batch first; the others must keep its packing, because they share the weights.
   void choose() {
     plan_.gpu = target_.gpu;
     plan_.compute_capability = target_.compute_capability;
@@ -114,7 +113,9 @@ class Build {
       const int in = layers.in(layer).channels, out = layers.out(layer).channels;
       Place place;
       if (layer.kind == LayerKind::kConv) {
-        const auto conv = describe_conv(layers, layer, plan_.batches.front().tiles[i], target_.machine.shared_bytes);
+        const PlannedBatch& first = plan_.batches.front();
+        const auto conv = describe_conv(layers, layer, first.tiles[i], first.images,
+                                        stack_room(layers, target_.machine.shared_bytes));
         place.weights = put(pack_conv(*conv, out, in, layer.kernel, from.weights));
         place.bias = put(pack_bias(from.bias, out, conv->N));
       } else if (layer.kind == LayerKind::kDense) {

@@ -71,11 +71,15 @@ void Engine::load() {
 void Engine::upload() {
   std::string phases;
   for (const PlannedBatch& batch : plan_.batches) {
-    Table table{
-        make_program(plan_.layers, batch.tiles, plan_.places, plan_.weights.size(), batch.images, device_.shared_bytes),
-        phases.size()};
-    phases.append(reinterpret_cast<const char*>(table.program.phases.data()),
-                  table.program.phases.size() * sizeof(Phase));
+    const Machine machine{device_.multiprocessors, device_.shared_bytes};
+    Table table{make_program(plan_.layers, batch.tiles, plan_.places, plan_.weights.size(), batch.images, machine)};
+    const auto put = [&](const auto& rows) {
+      const std::size_t at = phases.size();
+      phases.append(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(rows[0]));
+      return at;
+    };
+    table.phases = put(table.program.phases);
+    table.convs = put(table.program.convs);
     batches_.push_back(std::move(table));
   }
   const cuda::Stream stream;
@@ -106,9 +110,11 @@ const Engine::Table& Engine::table_for(std::int64_t batch) const {
 Net Engine::net_for(std::int64_t batch) const {
   const Table& table = table_for(batch);
   Net net{};
-  net.phases = reinterpret_cast<const Phase*>(static_cast<const char*>(tables_.data()) + table.offset);
+  const auto* tables = static_cast<const char*>(tables_.data());
+  net.phases = reinterpret_cast<const Phase*>(tables + table.phases);
+  net.convs = reinterpret_cast<const ConvDesc*>(tables + table.convs);
   net.count = static_cast<int>(table.program.phases.size());
-  net.images = static_cast<int>(batch);
+  net.convs_count = static_cast<int>(table.program.convs.size());
   net.weights = static_cast<const char*>(weights_.data());
   return net;
 }

@@ -46,7 +46,7 @@ class Engine final : public nvinfer::GpuEngine {
  private:
   struct Table {
     Program program;
-    std::size_t offset = 0;  // of its phases in tables_
+    std::size_t phases = 0, convs = 0;  // byte offsets in tables_
   };
   const Table& table_for(std::int64_t batch) const;
   void load();

@@ -12,8 +12,8 @@ namespace ferry::latency {
 
 class Engine;
 
-/// The arena begins with the counter by which the blocks meet.
-inline constexpr std::size_t kCounterBytes = 256;
+/// The arena begins with the counters by which the blocks meet.
+inline constexpr std::size_t kCounterBytes = kShards * kShardStride * sizeof(unsigned);
 /// How long blocks wait for each other before they give up, in clock cycles: about two seconds.
 inline constexpr long long kWatchdogCycles = 4'000'000'000;
 
@@ -35,10 +35,13 @@ class Executor final : public nvinfer::Executor {
 
  private:
   void forget_meetings() const;
+  void describe_to_copy_engine(std::int64_t batch);
 
   const Engine& engine_;
   char* arena_;
   cuda::PinnedBuffer failed_;  // the kernel writes here only when it gives up
+  cuda::PinnedBuffer maps_;    // one for each convolution, for the copy engine of compute capability 9.0 and later
+  cuda::DeviceBuffer device_maps_;
   CUstream_st* stream_ = nullptr;
   Net net_{};
   void* arguments_[1] = {&net_};

@@ -9,37 +9,40 @@
 namespace ferry::latency {
 namespace {
 
+int taps_of(const ConvDesc& d) { return d.kind == kConv3x3 ? 9 : d.kind == kConv1x1 ? 1 : 7; }
+int slices_of(const ConvDesc& d) { return d.kind == kStem ? 1 : d.boxes * 2; }
+
 /// Calls visit(index of the packed value, index of the OIHW value or -1 for a zero) for each packed value in order.
 template <typename Visit>
 void each_value(const ConvDesc& d, int out_channels, int in_channels, int kernel, const Visit& visit) {
-  std::size_t at = 0;
-  const int mask = (1 << d.step_shift) - 1, taps = kernel * kernel;
-  const auto source = [&](int pass, int n, int step, int k) -> std::ptrdiff_t {
-    const int tap = step >> d.step_shift;
-    if (d.kind == kStem) {  // a step is a row of the kernel: eight columns (the first is padding) of four channels
+  const int taps = taps_of(d), slices = slices_of(d), strips = (1 << d.tn) / 8;
+  const auto source = [&](int n, int slice, int tap, int k) -> std::ptrdiff_t {
+    if (d.kind == kStem) {  // a tap is a row of the kernel: eight columns (the first is padding) of four channels
       const int column = k / 4 - 1, channel = k % 4;
       if (n >= out_channels || column < 0 || channel >= in_channels) return -1;
       return ((static_cast<std::ptrdiff_t>(n) * in_channels + channel) * kernel + tap) * kernel + column;
     }
-    const int channel = pass * d.chunk + (step & mask) * 32 + k;
+    const int channel = slice * 32 + k;
     if (n >= out_channels || channel >= in_channels) return -1;
     return (static_cast<std::ptrdiff_t>(n) * in_channels + channel) * taps + tap;
   };
-  for (int pass = 0; pass < d.passes; ++pass)
-    for (int strip = 0; strip < d.N / 8; ++strip)
-      for (int step = 0; step < d.k32; ++step)
-        for (int lane = 0; lane < 32; ++lane)
-          for (int value = 0; value < 8; ++value) {  // of two products' fragments: two registers of two halves each
-            const int k = 16 * (value >> 2) + 8 * (value >> 1 & 1) + (value & 1) + lane % 4 * 2;
-            visit(at++, source(pass, strip * 8 + lane / 4, step, k));
-          }
+  std::size_t at = 0;
+  for (int tile = 0; tile < d.nt; ++tile)
+    for (int slice = 0; slice < d.passes * slices; ++slice)
+      for (int tap = 0; tap < taps; ++tap)
+        for (int strip = 0; strip < strips; ++strip)
+          for (int lane = 0; lane < 32; ++lane)
+            for (int value = 0; value < 8; ++value) {  // of two products' fragments: two registers of two halves each
+              const int k = 16 * (value >> 2) + 8 * (value >> 1 & 1) + (value & 1) + lane % 4 * 2;
+              visit(at++, source(((tile * strips + strip) * 8) + lane / 4, slice, tap, k));
+            }
 }
 
 }  // namespace
 
 std::size_t packed_bytes(const ConvDesc& conv) {
-  return static_cast<std::size_t>(conv.passes) * static_cast<std::size_t>(conv.N / 8) *
-         static_cast<std::size_t>(conv.k32) * 512;
+  return static_cast<std::size_t>(conv.passes) * static_cast<std::size_t>(slices_of(conv) * taps_of(conv)) *
+         static_cast<std::size_t>(conv.N) * 64;
 }
 
 std::string pack_conv(const ConvDesc& conv, int out_channels, int in_channels, int kernel, std::string_view oihw) {

@@ -10,7 +10,7 @@
 
 namespace ferry::latency {
 
-/// Bytes of a convolution's packed weights; the same for every tile shape with the same passes.
+/// Bytes of a convolution's packed weights; the same for all tiles of the same packing.
 std::size_t packed_bytes(const ConvDesc& conv);
 
 /// `oihw`: float16 [out][in][kernel][kernel] of a layer with these real channel counts (the padded ones are in `conv`).

@@ -1,5 +1,9 @@
 // One forward pass as the kernel reads it: a table of phases, made from layers and tiles when a plan is opened. Plain
 // data, for the host's compiler and for nvcc.
+//
+// A phase holds one or two convolutions (the second is a block's downsample). A convolution is cut into mt x nt tiles,
+// a tile's K into passes; a (tile, pass) is an item. Items use two stacks of shared memory in turn, an even item from
+// the bottom, an odd one from the top, so that one item's data arrive while the one before it is multiplied.
 #pragma once
 
 #include <cstdint>
@@ -10,57 +14,72 @@ enum : int { kConv1x1 = 0, kConv3x3 = 1, kStem = 2 };
 enum : int { kPhaseConv = 0, kPhaseMaxPool = 1, kPhaseAvgPool = 2, kPhaseFc = 3 };
 inline constexpr std::uint32_t kNone = 0xffffffffu;
 
-/// A convolution of one image cut into tiles. Channels are padded to powers of two (see padded_channels).
+/// A convolution of the whole batch. Channels are padded to powers of two (see padded_channels).
 struct alignas(16) ConvDesc {
+  std::uint64_t weights;                  // byte offset into the weights: [n tile][pass][k32 step][n8][lane][8 halves]
   std::uint32_t in, out, residual, bias;  // byte offsets: in/out/residual into the arena, bias into the weights
-  std::uint64_t weights;                  // byte offset into the weights
-  int kind, stride, H, W, C, OH, OW, N, M, relu;
-  int cfg;            // fragments of a warp: (log2 along M) * 4 + log2 along N
-  int wm, wn, wk;     // warps along M, N, K: wm*wn*wk == 8
-  int mt, nt;         // tiles along M and N
-  int passes, chunk;  // channels per pass, chunk_shift = log2(chunk/8), step_shift = log2(chunk/32)
-  int chunk_shift, step_shift;
-  int pitch, k32;              // bytes from pixel to pixel in shared memory; steps of 32 along K in a pass
-  int smem_a, smem_b, smem_r;  // byte offsets: activations (later partial sums), weights, bias and residual
-  int tap_off[9];
-  int late_residual;  // what is added was made in the phase just before: it may not be read before the grid has met
-  int pad_;
+  std::uint8_t kind, stride, relu;
+  std::uint8_t cfg;         // log2(MF) * 4 + log2(NF): 16x8 fragments of a warp along M and N
+  std::uint8_t wm, wn, wk;  // log2 of the warps along M, N, K; their sum is 3
+  std::uint8_t passes;      // parts of K that a tile takes one after another
+  std::uint8_t boxes;       // of 64 channels, a pass
+  std::uint8_t chunks;      // loads a box: each `rows` rows of `width` pixels
+  std::uint8_t pad0_;
+  std::uint8_t tn;            // log2 of a tile's channels
+  int H, W, C, OH, OW, N, M;  // M = batch * OH * OW; pixels of the batch lie one image after another
+  int mt, nt;                 // tiles
+  int rows, width;
+  int box_bytes;                      // from one box to the next, a multiple of 1024
+  int map;                            // index of the tensor map (Hopper)
+  int stack, a_off;                   // bytes of a stack; of which the weights take [0, a_off)
+  std::uint32_t by_ow, by_oh, by_nt;  // reciprocals: see magic()
+  int span, pad_;                     // boxes a load brings
 };
-static_assert(sizeof(ConvDesc) % 16 == 0);
+static_assert(sizeof(ConvDesc) == 128);
+
+/// q = umulhi(n, magic(d)) is n / d for d > 1 while n * d < 2^32.
+inline std::uint32_t magic(std::uint32_t d) { return d > 1 ? 0xffffffffu / d + 1 : 0; }
 
 struct alignas(16) Phase {
-  int kind, convs, tiles, tiles0;  // of all images; tiles0: tiles of conv[0], which come first
-  int prefetch;                    // this phase's first weights may be loaded during the phase before
-  int H, W, C;                     // pools and classifier (H: classes)
-  std::uint32_t in, out, bias, pad0;
+  int kind, convs, tiles, tiles0;  // tiles0: tiles of conv[0], which come first
+  int conv[2];                     // indices of the convolutions
+  int item0;                       // items of a block before this phase
+  int per_tile;                    // items a tile takes: the larger of the convolutions' passes
+  int H, W, C, batch;              // pools and the classifier (H: classes)
+  std::uint32_t in, out, bias, pad_;
   std::uint64_t weights;
-  std::uint64_t pad1;
-  ConvDesc conv[2];
+  std::uint64_t weight_bytes;  // convolutions too: what to bring into L2
 };
-static_assert(sizeof(Phase) % 16 == 0);
+static_assert(sizeof(Phase) == 80);
 
-inline constexpr int kThreads = 256, kWarps = 8;  // that compute; one more warp keeps the grid together
+inline constexpr int kThreads = 256, kWarps = 8;  // that multiply; one more warp feeds
 inline constexpr int kBlock = kThreads + 32;
-inline constexpr int kMaxImages = 8;  // of one launch
+inline constexpr int kShards = 8, kShardStride = 64;  // the grid's counter, in parts 256 bytes from each other
+inline constexpr int kMaxImages = 8;                  // of one launch
 
-// Shared memory begins with 16 bytes of zeros (what a padded tap reads), the barrier of the weights, a flag, then a
-// ring of phases.
-inline constexpr int kBarB = 16, kFailed = 24, kRing = 64, kRingPhases = 4;
-inline constexpr int kSmemHead = kRing + kRingPhases * static_cast<int>(sizeof(Phase));
+// Shared memory: zeros at 0 and 32, 16 bytes each (what a padded tap reads), the barriers of the two stacks, a flag;
+// then the table of phases and convolutions; then the stacks.
+inline constexpr int kFull = 16, kEmpty = 48, kFailed = 64, kTable = 80;
+inline constexpr int kClassifierBytes = kWarps * 4096 + 8192;  // of the stacks' room
+constexpr int table_bytes(int phases, int convs) {
+  return (kTable + phases * static_cast<int>(sizeof(Phase)) + convs * static_cast<int>(sizeof(ConvDesc)) + 1023) /
+         1024 * 1024;
+}
 
 /// The kernel's only parameter.
 struct Net {
   const Phase* phases;
-  int count;
-  int images;
+  const ConvDesc* convs;
+  const char* maps;  // 128 bytes each; only the copy engine of compute capability 9.0 and later reads them
+  int count, convs_count;
   const char* weights;
   char* arena;
-  const float* input;  // [images, 3, height, width]
-  float* output;       // [images, classes]
-  unsigned* counter;   // [0] arrivals, monotonic over launches; [1] its value when this launch began
-  unsigned* failed;    // in the host's memory; set when the watchdog fires
+  const float* input;  // [batch, 3, height, width]
+  float* output;       // [batch, classes]
+  unsigned* counter;   // kShards of them, monotonic over launches; 32 words behind each its value as the launch began
+  unsigned* failed;    // in the host's memory; set when the watchdog fires: the counters must then be cleared
   long long watchdog;  // clock cycles
-  long long* trace;    // optional: [phase][block][8] clock stamps, in a kernel compiled with TRACE
+  long long* trace;    // optional: [phase][block][16] clock stamps, in a kernel compiled with TRACE
 };
 
 }  // namespace ferry::latency

@@ -168,6 +168,8 @@ void check_batches(const Plan& plan) {
   for (const PlannedBatch& batch : plan.batches) {
     if (batch.images <= before || batch.images > kMaxImages) damaged("its batch sizes are not in order");
     if (batch.tiles.size() != plan.layers.layers.size()) damaged("a batch has tiles for another number of layers");
+    for (std::size_t i = 0; i < batch.tiles.size(); ++i)
+      if (!same_packing(batch.tiles[i], plan.batches.front().tiles[i])) damaged("its batches need other weights");
     before = batch.images;
   }
   for (const nvinfer::Profile& p : plan.profiles) {

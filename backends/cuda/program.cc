@@ -36,39 +36,36 @@ std::vector<Life> lives(const Layers& layers, const std::vector<std::vector<int>
 class Maker {
  public:
   Maker(const Layers& layers, const std::vector<Tile>& tiles, const std::vector<Place>& places,
-        std::size_t weight_bytes, int images, int shared_bytes)
+        std::size_t weight_bytes, int images, const Machine& machine)
       : layers_(layers),
         tiles_(tiles),
         places_(places),
         weight_bytes_(weight_bytes),
         images_(images),
-        shared_bytes_(shared_bytes),
+        blocks_(machine.multiprocessors),
+        room_(stack_room(layers, machine.shared_bytes)),
         phases_(schedule(layers)) {
     std::uint64_t total = 0;
     offsets_ = place_tensors(layers, phases_, images, total);
-    if (total >= kNone)
-      throw nvinfer::Failure("batch " + std::to_string(images), "the activations would take more than 4 GB",
+    if (total >= std::uint64_t{1} << 31)
+      throw nvinfer::Failure("batch " + std::to_string(images), "the activations would take more than 2 GB",
                              "use --backend tensorrt for pictures of this size", FERRY_UNSUPPORTED);
+    if (room_ < kClassifierBytes)
+      throw nvinfer::Failure("plan", "the network has too many layers for this GPU's shared memory",
+                             "use --backend tensorrt on this GPU", FERRY_UNSUPPORTED);
     program_.arena_bytes = total;
   }
 
   Program make() {
-    std::vector<int> made(layers_.tensors.size(), -2);  // the phase that makes a tensor
-    for (int p = 0; p < static_cast<int>(phases_.size()); ++p) {
+    for (const std::vector<int>& members : phases_) {
       Phase phase{};
-      for (const int i : phases_[static_cast<std::size_t>(p)]) {
-        const Layer& layer = layers_.layers[static_cast<std::size_t>(i)];
-        if (layer.kind == LayerKind::kConv) {
-          ConvDesc& conv = phase.conv[phase.convs];
-          conv = describe(static_cast<std::size_t>(i));
-          conv.late_residual = layer.residual >= 0 && made[static_cast<std::size_t>(layer.residual)] == p - 1 ? 1 : 0;
-          phase.tiles += images_ * conv.mt * conv.nt;
-          if (phase.convs++ == 0) phase.tiles0 = phase.tiles;
-        } else {
-          describe_other(static_cast<std::size_t>(i), phase);
-        }
-        made[static_cast<std::size_t>(layer.out)] = p;
-      }
+      phase.batch = images_;
+      phase.item0 = items_;
+      const std::size_t first = static_cast<std::size_t>(members.front());
+      if (layers_.layers[first].kind == LayerKind::kConv)
+        describe_convs(members, phase);
+      else
+        describe_other(first, phase);
       program_.phases.push_back(phase);
     }
     return std::move(program_);
@@ -84,11 +81,29 @@ class Maker {
       damaged(layer, "has its weights outside the plan");
   }
 
+  void describe_convs(const std::vector<int>& members, Phase& phase) {
+    for (const int member : members) {
+      const ConvDesc conv = describe(static_cast<std::size_t>(member));
+      phase.conv[phase.convs] = conv.map;
+      phase.tiles += conv.mt * conv.nt;
+      if (phase.convs++ == 0) phase.tiles0 = phase.tiles;
+      phase.per_tile = std::max<int>(phase.per_tile, conv.passes);
+      program_.convs.push_back(conv);
+    }
+    items_ += waves(phase.tiles, blocks_) * phase.per_tile;
+    // What the blocks bring into L2 ahead of time: as far as the phase's weights lie together.
+    const ConvDesc& front = program_.convs[static_cast<std::size_t>(phase.conv[0])];
+    const ConvDesc& back = program_.convs.back();
+    phase.weights = front.weights;
+    phase.weight_bytes = packed_bytes(front);
+    if (back.weights > front.weights && back.weights - front.weights <= packed_bytes(front) + 65536)
+      phase.weight_bytes = back.weights + packed_bytes(back) - front.weights;
+  }
+
   ConvDesc describe(std::size_t i) {
     const Layer& layer = layers_.layers[i];
-    const auto made = describe_conv(layers_, layer, tiles_[i], shared_bytes_);
-    if (!made)
-      damaged(layer, "was planned for tiles that this GPU's shared memory or this version's kernel cannot take");
+    const auto made = describe_conv(layers_, layer, tiles_[i], images_, room_);
+    if (!made) damaged(layer, "was planned for tiles that this GPU or this version of the kernel cannot take");
     ConvDesc conv = *made;
     need_weights(layer, places_[i].weights, packed_bytes(conv));
     need_weights(layer, places_[i].bias, static_cast<std::uint64_t>(conv.N) * 4);
@@ -98,10 +113,11 @@ class Maker {
     conv.in = layer.in == 0 ? 0 : offset(layer.in);
     conv.out = offset(layer.out);
     conv.residual = layer.residual < 0 ? kNone : offset(layer.residual);
+    conv.map = static_cast<int>(program_.convs.size());
     return conv;
   }
 
-  void describe_other(std::size_t i, Phase& phase) const {
+  void describe_other(std::size_t i, Phase& phase) {
     const Layer& layer = layers_.layers[i];
     const Shape& in = layers_.in(layer);
     phase.kind = layer.kind == LayerKind::kMaxPool       ? kPhaseMaxPool
@@ -116,8 +132,8 @@ class Maker {
       return;
     }
     phase.H = layers_.out(layer).channels;
-    need_weights(layer, places_[i].weights,
-                 static_cast<std::uint64_t>(phase.H) * static_cast<std::uint64_t>(phase.C) * 2);
+    phase.weight_bytes = static_cast<std::uint64_t>(phase.H) * static_cast<std::uint64_t>(phase.C) * 2;
+    need_weights(layer, places_[i].weights, phase.weight_bytes);
     need_weights(layer, places_[i].bias, static_cast<std::uint64_t>(phase.H) * 4);
     if (places_[i].bias >= kNone) damaged(layer, "has its weights beyond 4 GB");
     phase.weights = places_[i].weights;
@@ -128,7 +144,7 @@ class Maker {
   const std::vector<Tile>& tiles_;
   const std::vector<Place>& places_;
   std::size_t weight_bytes_;
-  int images_, shared_bytes_;
+  int images_, blocks_, room_, items_ = 0;
   std::vector<std::vector<int>> phases_;
   std::vector<std::uint64_t> offsets_;
   Program program_;
@@ -174,10 +190,10 @@ std::vector<std::uint64_t> place_tensors(const Layers& layers, const std::vector
 }
 
 Program make_program(const Layers& layers, const std::vector<Tile>& tiles, const std::vector<Place>& places,
-                     std::size_t weight_bytes, int images, int shared_bytes) {
+                     std::size_t weight_bytes, int images, const Machine& machine) {
   if (tiles.size() != layers.layers.size() || places.size() != layers.layers.size())
     throw nvinfer::Failure("plan", "it has tiles or weights for another number of layers", "build the plan again");
-  return Maker(layers, tiles, places, weight_bytes, images, shared_bytes).make();
+  return Maker(layers, tiles, places, weight_bytes, images, machine).make();
 }
 
 }  // namespace ferry::latency

@@ -17,13 +17,14 @@ struct Place {
 
 struct Program {
   std::vector<Phase> phases;
+  std::vector<ConvDesc> convs;
   std::size_t arena_bytes = 0;  // activations of all images
 };
 
-/// For a batch of `images`. `layers` must have passed check_layers; tiles and places may be anything: what does not fit
-/// the kernel, the GPU's shared memory or `weight_bytes` throws nvinfer::Failure.
+/// For a batch of `images` on `machine`. `layers` must have passed check_layers; tiles and places may be anything: what
+/// does not fit the kernel, the GPU's shared memory or `weight_bytes` throws nvinfer::Failure.
 Program make_program(const Layers& layers, const std::vector<Tile>& tiles, const std::vector<Place>& places,
-                     std::size_t weight_bytes, int images, int shared_bytes);
+                     std::size_t weight_bytes, int images, const Machine& machine);
 
 /// Byte offsets for each tensor in one arena, so that no two that are needed in the same phase overlap; the total is
 /// stored. Tensor 0, the input, is not in it.

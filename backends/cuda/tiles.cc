@@ -9,14 +9,17 @@
 namespace ferry::latency {
 namespace {
 
-constexpr double kMeetingNs = 1100, kPoolNs = 500;  // measured on an H100 (docs/benchmarks/log.md)
+constexpr double kPoolCycles = 1500;
+constexpr int kLargestTile = 8192;
 
-int align_up(int value, int to) { return (value + to - 1) / to * to; }
+std::int64_t align_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 bool power_of_two(int value) { return value > 0 && (value & (value - 1)) == 0; }
 int log2_of(int value) { return std::bit_width(static_cast<unsigned>(value)) - 1; }
 
-int tile_m(const ConvDesc& c) { return c.wm * 16 << (c.cfg >> 2); }
-int tile_n(const ConvDesc& c) { return c.wn * 8 << (c.cfg & 3); }
+int tile_m(const ConvDesc& c) { return 16 << (c.wm + (c.cfg >> 2)); }
+int tile_n(const ConvDesc& c) { return 1 << c.tn; }
+int taps_of(int kind) { return kind == kConv3x3 ? 9 : kind == kConv1x1 ? 1 : 7; }
+int slices_of(const ConvDesc& c) { return c.kind == kStem ? 1 : c.boxes * 2; }
 
 /// Whether the warps and fragments of a tile are ones that the kernel was compiled for.
 bool possible(const Tile& t) {
@@ -25,166 +28,240 @@ bool possible(const Tile& t) {
          t.wm * t.wn <= kWarps && power_of_two(t.passes) && t.passes <= 64;
 }
 
-ConvDesc shape_of(const Layers& layers, const Layer& layer) {
+ConvDesc shape_of(const Layers& layers, const Layer& layer, int images) {
   const Shape &in = layers.in(layer), &out = layers.out(layer);
   ConvDesc d{};
   d.kind = layer.kernel == 7 ? kStem : layer.kernel == 3 ? kConv3x3 : kConv1x1;
-  d.stride = layer.stride;
+  d.stride = static_cast<std::uint8_t>(layer.stride);
   d.H = in.height;
   d.W = in.width;
   d.C = d.kind == kStem ? 4 : padded_channels(in.channels);
   d.OH = out.height;
   d.OW = out.width;
   d.N = padded_channels(out.channels);
-  d.M = d.OH * d.OW;
+  d.M = images * d.OH * d.OW;
   d.relu = layer.relu ? 1 : 0;
   return d;
 }
 
-/// Input pixels (of the padded rows, for the stem) that the largest tile holds in shared memory.
-int largest_slots(const ConvDesc& d, int TM) {
-  int slots = 0;
-  for (int m0 = 0; m0 < d.M; m0 += TM) {
-    const int last = std::min(m0 + TM, d.M) - 1, y0 = m0 / d.OW, y1 = last / d.OW;
-    int n = last - m0 + 1;
-    if (d.kind == kStem) {
-      n = (2 * (y1 - y0) + 7) * (d.W + 8);
-    } else if (d.kind == kConv3x3) {
-      const int from = d.stride == 1 ? m0 - d.W - 1 : (2 * y0 - 1) * d.W;
-      const int to = d.stride == 1 ? last + d.W + 2 : (2 * y1 + 2) * d.W;
-      n = std::min(d.H * d.W, to) - std::max(0, from);
-    }
-    slots = std::max(slots, n);
+/// Pixels that a tile reads at most; for the strided 1x1: rows.
+std::int64_t tile_pixels(const ConvDesc& d) {
+  const int TM = tile_m(d);
+  if (d.kind == kConv1x1 && d.stride == 1) return std::min<std::int64_t>(TM, align_up(d.M, 8));
+  if (d.kind == kConv3x3 && d.stride == 1) return TM + 2 * d.W + 2;
+  std::int64_t most = 0;
+  for (int t = 0; t < d.mt; ++t) {
+    const std::int64_t from = static_cast<std::int64_t>(t) * TM,
+                       rows = (std::min<std::int64_t>(from + TM, d.M) - 1) / d.OW - from / d.OW;
+    most = std::max(most, d.kind == kConv1x1 ? rows + 1 : (2 * rows + 3) * d.W);
   }
-  return slots;
+  return most;
 }
 
-int partial_sum_bytes(const ConvDesc& d) {
-  const int TN = tile_n(d);
-  return d.wk * tile_m(d) * (TN == 8 ? 8 : TN + 8) * 4;
-}
-int weight_bytes(const ConvDesc& d) { return tile_n(d) / 8 * d.k32 * 512; }
-std::int64_t activation_bytes(const ConvDesc& d) {
-  const std::int64_t slots = largest_slots(d, tile_m(d));
-  return d.kind == kStem ? slots * 8 : std::max<std::int64_t>(slots, tile_m(d)) * d.pitch;
-}
-
-/// Cuts the input channels; false if they cannot be cut so.
-bool cut_channels(ConvDesc& d) {
+/// How the activations of an item arrive: boxes of 64 channels, each in chunks of at most 256 rows. Their bytes; 0 if
+/// they cannot.
+std::int64_t lay_activations(ConvDesc& d) {
   if (d.kind == kStem) {
-    if (d.passes != 1) return false;
-    d.chunk = 32;  // eight columns of four channels
-    d.k32 = 7;
-  } else {
-    if (d.C % d.passes != 0) return false;
-    d.chunk = d.C / d.passes;
-    if (d.chunk < 32 || !power_of_two(d.chunk)) return false;
-    d.pitch = d.chunk * 2 + 16;  // eight rows land in different banks
-    d.k32 = (d.kind == kConv3x3 ? 9 : 1) * d.chunk / 32;
+    d.boxes = d.chunks = 1;
+    const std::int64_t rows = (tile_m(d) - 2) / d.OW + 2;
+    return (2 * (rows - 1) + 7) * (d.W + 8) * 8;
   }
-  d.step_shift = log2_of(d.chunk / 32);
-  d.chunk_shift = log2_of(d.chunk / 8);
-  for (int tap = 0; tap < 9; ++tap)
-    d.tap_off[tap] = d.kind == kConv3x3 ? ((tap / 3 - 1) * d.W + tap % 3 - 1) * d.pitch
-                     : d.kind == kStem  ? tap * (d.W + 8) * 8
-                                        : 0;
+  const int boxes = d.C / d.passes / 64;
+  const std::int64_t pixels = tile_pixels(d);
+  std::int64_t chunks = 1, rows = pixels, width = d.OW, span = 1;
+  if (d.kind != kConv1x1 || d.stride == 1) {
+    width = 1;
+    chunks = (pixels + 255) / 256;
+    rows = align_up((pixels + chunks - 1) / chunks, 8);
+    span = chunks > 1 ? 1 : boxes;
+  }
+  if (rows > 256 || width > 256 || chunks > 255 || boxes > 255) return 0;
+  d.boxes = static_cast<std::uint8_t>(boxes);
+  d.chunks = static_cast<std::uint8_t>(chunks);
+  d.rows = static_cast<int>(rows);
+  d.width = static_cast<int>(width);
+  d.span = static_cast<int>(span);
+  const std::int64_t box = align_up(chunks * rows * width * 128, 1024);
+  if (box > 1 << 20) return 0;
+  d.box_bytes = static_cast<int>(box);
+  return box * boxes;
+}
+
+/// Weights, then activations, which partial sums replace.
+bool place(ConvDesc& d, int room) {
+  const std::int64_t activations = lay_activations(d);
+  if (activations <= 0) return false;
+  const std::int64_t weights = static_cast<std::int64_t>(slices_of(d)) * taps_of(d.kind) * tile_n(d) * 64,
+                     sums = static_cast<std::int64_t>(tile_m(d)) * (tile_n(d) + 8) * 4 << d.wk,
+                     a_off = align_up(weights, 1024), stack = a_off + align_up(std::max(activations, sums), 1024);
+  if (stack > room) return false;
+  d.a_off = static_cast<int>(a_off);
+  d.stack = static_cast<int>(stack);
   return true;
 }
 
-/// Weights, then what the epilogue adds, then activations, which partial sums replace. False if it is too much.
-bool place(ConvDesc& d, int shared_bytes) {
-  const int TM = tile_m(d), TN = tile_n(d);
-  d.smem_b = align_up(kSmemHead, 128);
-  const std::int64_t r = d.smem_b + static_cast<std::int64_t>(TN / 8) * d.k32 * 512;
-  if (r > shared_bytes) return false;
-  d.smem_r = align_up(static_cast<int>(r), 128);
-  d.smem_a = align_up(d.smem_r + TN * 4 + TM * TN * 2, 128);
-  return d.smem_a + std::max<std::int64_t>(activation_bytes(d), partial_sum_bytes(d)) <= shared_bytes;
+/// Whether the kernel's arithmetic holds for these sizes: reciprocals of 32 bits, byte offsets that fit an int, and
+/// rows of images that follow each other at the same distance on both sides of a stride.
+bool sizes_hold(const ConvDesc& d, int images) {
+  const std::int64_t pixels = static_cast<std::int64_t>(images) * d.H * d.W;
+  const bool even = d.stride == 1 || d.kind == kStem || images == 1 || d.H % 2 == 0;
+  return even && static_cast<std::int64_t>(d.M) * std::max({d.OW, d.OH, d.nt}) < std::int64_t{1} << 32 &&
+         pixels * d.C * 2 < std::int64_t{1} << 31 && static_cast<std::int64_t>(d.M) * d.N * 2 < std::int64_t{1} << 31;
 }
 
-}  // namespace
+struct Candidate {
+  Tile tile;
+  ConvDesc conv;
+  double cycles;  // of all its waves
+};
 
-int padded_channels(int channels) {
-  return std::max(32, static_cast<int>(std::bit_ceil(static_cast<unsigned>(std::max(channels, 1)))));
-}
-
-std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, const Tile& tile, int shared_bytes) {
-  if (!possible(tile)) return std::nullopt;
-  ConvDesc d = shape_of(layers, layer);
-  d.cfg = log2_of(tile.mf) * 4 + log2_of(tile.nf);
-  d.wm = tile.wm;
-  d.wn = tile.wn;
-  d.wk = kWarps / (tile.wm * tile.wn);
-  d.passes = tile.passes;
-  if (d.N % tile_n(d) != 0 || !cut_channels(d)) return std::nullopt;
-  d.mt = (d.M + tile_m(d) - 1) / tile_m(d);
-  d.nt = d.N / tile_n(d);
-  if (!place(d, shared_bytes)) return std::nullopt;
-  return d;
-}
-
-double tile_cost(const ConvDesc& d, const Machine& machine) {
-  const int fragments = (1 << (d.cfg & 3)) * (1 << (d.cfg >> 2));
-  const double a = static_cast<double>(activation_bytes(d));
-  const int b = weight_bytes(d), sums = partial_sum_bytes(d);
-  const int steps = (d.k32 + d.wk - 1) / d.wk * d.passes;
-  const double products = steps * std::max(fragments * 26.0, 55 + fragments * 13.0);
-  const double summing = sums * 2.0 / 100 + 60;
-  const double bytes = a * (d.kind == kStem ? 3.0 : 1.0) + b * (0.1 + (d.passes > 1 ? 0.65 : 0.0));
-  return 700.0 * d.passes + d.passes * bytes / machine.l2_gbps + (products + summing) / machine.clock_ghz +
-         tile_m(d) * tile_n(d) / machine.l2_gbps;
-}
-
-std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, const Machine& machine, int passes) {
+std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, int images, const Machine& machine,
+                                  int room, const Tile* keep) {
   std::vector<Candidate> all;
   Tile t;
   for (t.mf = 1; t.mf <= 2; t.mf *= 2)
     for (t.nf = 1; t.nf <= 4; t.nf *= 2)
       for (t.wm = 1; t.wm <= kWarps; t.wm *= 2)
         for (t.wn = 1; t.wm * t.wn <= kWarps; t.wn *= 2)
-          for (t.passes = 1; t.passes <= 16; t.passes *= 2) {
-            if (passes > 0 && t.passes != passes) continue;
-            const auto d = describe_conv(layers, layer, t, machine.shared_bytes);
-            if (d) all.push_back({t, d->mt * d->nt, tile_cost(*d, machine)});
+          for (t.passes = 1; t.passes <= 8; t.passes *= 2) {
+            if (keep != nullptr && !same_packing(t, *keep)) continue;
+            const auto d = describe_conv(layers, layer, t, images, room);
+            if (!d) continue;
+            const int tiles = d->mt * d->nt;
+            all.push_back({t, *d, waves(tiles, machine.multiprocessors) * tile_cost(*d, machine, tiles, room)});
           }
   return all;
 }
 
-Choice choose_tiles(const Layers& layers, int images, const Machine& machine, const std::vector<Tile>* fixed) {
-  Choice choice;
-  choice.tiles.resize(layers.layers.size());
-  const auto waves = [&](int tiles) {
-    return std::ceil(static_cast<double>(tiles) * images / machine.multiprocessors);
-  };
-  for (const std::vector<int>& phase : schedule(layers)) {
-    choice.ns += kMeetingNs;
-    if (layers.layers[static_cast<std::size_t>(phase[0])].kind != LayerKind::kConv) {
-      choice.ns += kPoolNs;
-      continue;
-    }
-    std::vector<std::vector<Candidate>> options;
-    for (const int i : phase) {
-      const auto index = static_cast<std::size_t>(i);
-      options.push_back(candidates(layers, layers.layers[index], machine, fixed ? (*fixed)[index].passes : 0));
-      if (options.back().empty())
-        throw nvinfer::Failure("layer '" + layers.layers[index].name + "'",
-                               "layer '" + layers.layers[index].name + "' fits into no tile with " +
-                                   std::to_string(machine.shared_bytes) + " bytes of shared memory",
-                               "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
-    }
-    if (options.size() == 1) options.push_back({Candidate{{}, 0, 0}});
-    double best = INFINITY;
-    for (const Candidate& a : options[0])
-      for (const Candidate& b : options[1]) {
-        const double ns = waves(a.tiles + b.tiles) * std::max(a.ns, b.ns);
-        if (ns >= best) continue;
-        best = ns;
-        choice.tiles[static_cast<std::size_t>(phase[0])] = a.tile;
-        if (phase.size() > 1) choice.tiles[static_cast<std::size_t>(phase[1])] = b.tile;
-      }
-    choice.ns += best;
+class Chooser {
+ public:
+  Chooser(const Layers& layers, int images, const Machine& machine, const std::vector<Tile>* fixed)
+      : layers_(layers),
+        images_(images),
+        machine_(machine),
+        fixed_(fixed),
+        room_(stack_room(layers, machine.shared_bytes)) {
+    choice_.tiles.resize(layers.layers.size());
   }
-  return choice;
+
+  Choice run() {
+    double cycles = 0;
+    for (const std::vector<int>& phase : schedule(layers_)) {
+      const bool conv = layers_.layers[static_cast<std::size_t>(phase[0])].kind == LayerKind::kConv;
+      cycles += machine_.meeting + (conv ? choose(phase) : kPoolCycles);
+    }
+    choice_.ns = cycles / machine_.clock_ghz;
+    return std::move(choice_);
+  }
+
+ private:
+  std::vector<Candidate> options(int index) const {
+    const auto i = static_cast<std::size_t>(index);
+    const Layer& layer = layers_.layers[i];
+    auto found = candidates(layers_, layer, images_, machine_, room_, fixed_ != nullptr ? &(*fixed_)[i] : nullptr);
+    if (!found.empty()) return found;
+    if (images_ > 1 && layer.stride == 2 && layer.in != 0 && layers_.in(layer).height % 2 != 0)
+      throw nvinfer::Failure(
+          "layer '" + layer.name + "'",
+          "layer '" + layer.name + "' halves an odd height, which this engine does for one picture at a time",
+          "use --batch 1, or --backend tensorrt", FERRY_UNSUPPORTED);
+    throw nvinfer::Failure("layer '" + layer.name + "'",
+                           "layer '" + layer.name + "' fits into no tile of this engine at batch " +
+                               std::to_string(images_) + " with " + std::to_string(machine_.shared_bytes) +
+                               " bytes of shared memory",
+                           "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
+  }
+
+  double choose(const std::vector<int>& phase) {
+    const std::vector<Candidate> first = options(phase[0]),
+                                 second = phase.size() > 1 ? options(phase[1]) : std::vector<Candidate>(1);
+    double best = INFINITY;
+    for (const Candidate& a : first)
+      for (const Candidate& b : second) {
+        const double cycles = phase.size() > 1 ? together(a, b) : a.cycles;
+        if (!(cycles < best)) continue;
+        best = cycles;
+        choice_.tiles[static_cast<std::size_t>(phase[0])] = a.tile;
+        if (phase.size() > 1) choice_.tiles[static_cast<std::size_t>(phase[1])] = b.tile;
+      }
+    return best;
+  }
+
+  double together(const Candidate& a, const Candidate& b) const {
+    const int blocks = machine_.multiprocessors, tiles_a = a.conv.mt * a.conv.nt, tiles_b = b.conv.mt * b.conv.nt;
+    return waves(tiles_a + tiles_b, blocks) *
+           std::max(a.cycles / waves(tiles_a, blocks), b.cycles / waves(tiles_b, blocks));
+  }
+
+  const Layers& layers_;
+  int images_;
+  const Machine& machine_;
+  const std::vector<Tile>* fixed_;
+  int room_;
+  Choice choice_;
+};
+
+}  // namespace
+
+int padded_channels(int channels) {
+  return std::max(64, static_cast<int>(std::bit_ceil(static_cast<unsigned>(std::max(channels, 1)))));
+}
+
+std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, const Tile& tile, int images,
+                                      int room) {
+  if (!possible(tile)) return std::nullopt;
+  ConvDesc d = shape_of(layers, layer, images);
+  d.cfg = static_cast<std::uint8_t>(log2_of(tile.mf) * 4 + log2_of(tile.nf));
+  d.wm = static_cast<std::uint8_t>(log2_of(tile.wm));
+  d.wn = static_cast<std::uint8_t>(log2_of(tile.wn));
+  d.wk = static_cast<std::uint8_t>(3 - d.wm - d.wn);
+  d.passes = static_cast<std::uint8_t>(tile.passes);
+  d.tn = static_cast<std::uint8_t>(log2_of(tile.channels()));
+  const int TM = tile_m(d);
+  if (d.N % tile_n(d) != 0) return std::nullopt;
+  if (d.kind == kStem) {
+    if ((d.cfg != 6 && d.cfg != 1) || d.wk > 0 || d.passes > 1) return std::nullopt;
+  } else if (d.C % (64 * d.passes) != 0 || d.C / d.passes / 32 < 1 << d.wk || TM * tile_n(d) > kLargestTile) {
+    return std::nullopt;
+  }
+  d.mt = d.kind == kStem ? images * waves(d.OH * d.OW, TM) : waves(d.M, TM);
+  d.nt = d.N / tile_n(d);
+  d.by_ow = magic(static_cast<std::uint32_t>(d.OW));
+  d.by_oh = magic(static_cast<std::uint32_t>(d.OH));
+  d.by_nt = magic(static_cast<std::uint32_t>(d.nt));
+  if (!sizes_hold(d, images) || !place(d, room)) return std::nullopt;
+  return d;
+}
+
+int stack_room(const Layers& layers, int shared_bytes) {
+  int convs = 0;
+  for (const Layer& layer : layers.layers) convs += layer.kind == LayerKind::kConv;
+  const int room = shared_bytes / 1024 - table_bytes(static_cast<int>(schedule(layers).size()), convs) / 1024;
+  return room * 1024;
+}
+
+double tile_cost(const ConvDesc& d, const Machine& machine, int busy, int room) {
+  const int TM = tile_m(d), TN = tile_n(d), MF = 1 << (d.cfg >> 2), NF = 1 << (d.cfg & 3), taps = taps_of(d.kind),
+            slices = slices_of(d), passes = d.passes;
+  const double steps = std::ceil(static_cast<double>(slices) / (1 << d.wk)) * taps * passes;
+  const double tensor = steps * MF * NF * 4 * machine.product, shared = steps * 8 * (MF * 1024 + NF * 512) / 128.0,
+               chain = steps * (machine.step + MF * NF * 2 * machine.product);
+  const double a = d.kind == kStem ? 20000 : static_cast<double>(d.boxes) * passes * d.box_bytes,
+               b = static_cast<double>(slices) * taps * TN * 64 * passes;
+  const int blocks = machine.multiprocessors;
+  const double l2 = machine.l2_bytes * std::min(2.0, static_cast<double>(blocks) / std::clamp(busy, 1, blocks));
+  const double summing = static_cast<double>(1 << d.wk) * TM * TN * 8 / 90 + 150;
+  const double more_passes =
+      passes > 1 ? (passes - 1) * (300.0 + 0.5 * (a + b) / passes / l2) + machine.latency / 2 : 0.0;
+  return (machine.latency + a / l2) / passes + std::max({tensor, shared, chain}) + summing + 200 + TM * TN / 40.0 +
+         machine.weights_share * b / l2 + more_passes + (2 * d.stack > room ? machine.latency + b / l2 : 0);
+}
+
+Choice choose_tiles(const Layers& layers, int images, const Machine& machine, const std::vector<Tile>* fixed) {
+  if (stack_room(layers, machine.shared_bytes) < kClassifierBytes)
+    throw nvinfer::Failure("graph", "the network has too many layers for this GPU's shared memory",
+                           "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
+  return Chooser(layers, images, machine, fixed).run();
 }
 
 }  // namespace ferry::latency

@@ -10,45 +10,53 @@
 
 namespace ferry::latency {
 
-/// What the planner knows of a GPU.
+/// What the planner knows of a GPU; the rest are an H100's figures, in clock cycles of a multiprocessor.
 struct Machine {
   int multiprocessors = 132;
   int shared_bytes = 232448;  // that one block may have
-  double clock_ghz = 1.7;
-  double l2_gbps = 60;  // what one multiprocessor gets from L2, in bytes a nanosecond
+  double clock_ghz = 1.755;
+  double l2_bytes = 25;         // a cycle and multiprocessor, all of them reading
+  double latency = 900;         // of activations
+  double product = 6.5;         // of m16n8k16 on a quarter of a multiprocessor
+  double step = 45;             // of a warp, between steps of 32 channels
+  double weights_share = 0.35;  // of the time weights take that is not hidden
+  double meeting = 1500;        // of the grid, between phases
 };
 
 /// A tile is wm*mf*16 pixels by wn*nf*8 channels; what is left of the eight warps splits K. `passes` cuts the input
-/// channels into parts that fit into shared memory one after the other; the packed weights depend on it.
+/// channels into parts that are in shared memory one after the other.
 struct Tile {
   int mf = 1, nf = 1, wm = 1, wn = 1, passes = 1;
   bool operator==(const Tile&) const = default;
+  int channels() const { return wn * nf * 8; }
 };
+/// Tiles that read the same packed weights.
+inline bool same_packing(const Tile& a, const Tile& b) { return a.passes == b.passes && a.channels() == b.channels(); }
 
-/// The next power of two from 32 on: what a tensor's channels are padded to, with zeros.
+/// The next power of two from 64 on: what a tensor's channels are padded to, with zeros.
 int padded_channels(int channels);
 
-/// The descriptor of a convolution cut this way, without addresses; nothing if the kernel cannot run it so (shared
-/// memory, divisibility, a tile that is no power of two). Takes any numbers.
-std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, const Tile& tile, int shared_bytes);
+/// The descriptor of a convolution of `images` images cut this way, without addresses; nothing if the kernel cannot run
+/// it so (divisibility, a tile that is no power of two, a stack larger than `room`). Takes any numbers.
+std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, const Tile& tile, int images, int room);
 
-/// Nanoseconds that one tile takes by the model in docs/latency-engine.md.
-double tile_cost(const ConvDesc& conv, const Machine& machine);
+/// Bytes of shared memory that the tables leave to the two stacks. An item whose stack takes more than half of it waits
+/// for the one before, and the one behind for it.
+int stack_room(const Layers& layers, int shared_bytes);
 
-struct Candidate {
-  Tile tile;
-  int tiles = 0;  // of one image
-  double ns = 0;  // of one tile
-};
-/// All tile shapes that the kernel can run; with `passes` > 0 only those. May be empty.
-std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, const Machine& machine, int passes);
+/// Cycles that one tile takes by the model in docs/latency-engine.md, when `busy` blocks work and the stacks share
+/// `room` bytes.
+double tile_cost(const ConvDesc& conv, const Machine& machine, int busy, int room);
 
 struct Choice {
   std::vector<Tile> tiles;  // one for each layer; of no meaning for pools and the classifier
   double ns = 0;            // of the whole pass, by the model
 };
-/// The cheapest tiles for a batch of `images`. `fixed`, if given, is an earlier choice whose `passes` must be kept,
-/// because the weights are packed for it. Throws nvinfer::Failure naming a layer that fits in no shape.
+/// The cheapest tiles for a batch of `images`. `fixed`, if given, is an earlier choice whose packing must be kept.
+/// Throws nvinfer::Failure naming a layer that fits in no shape.
 Choice choose_tiles(const Layers& layers, int images, const Machine& machine, const std::vector<Tile>* fixed = nullptr);
+
+/// Waves of a phase's tiles over the blocks.
+inline int waves(int tiles, int blocks) { return (tiles + blocks - 1) / blocks; }
 
 }  // namespace ferry::latency

@@ -63,6 +63,8 @@ std::string load_driver(const std::string& path, Driver& driver) {
   if (driver.name == nullptr) return "the NVIDIA driver is too old: " + path + " lacks " #name " (CUDA 11.4 has it)";
   FERRY_CUDA_FUNCTIONS(FERRY_FIND)
 #undef FERRY_FIND
+  driver.cuTensorMapEncodeTiled =
+      reinterpret_cast<decltype(driver.cuTensorMapEncodeTiled)>(library.symbol("cuTensorMapEncodeTiled"));
   return {};
 }
 

@@ -61,6 +61,7 @@ struct Driver {
 #define FERRY_DECLARE(name) decltype(&::name) name = nullptr;
   FERRY_CUDA_FUNCTIONS(FERRY_DECLARE)
 #undef FERRY_DECLARE
+  decltype(&::cuTensorMapEncodeTiled) cuTensorMapEncodeTiled = nullptr;  // of CUDA 12; absent from older drivers
 };
 
 /// Fills `driver` from the library at `path`; on failure returns the reason (library missing, or which function it

@@ -69,14 +69,15 @@ void conv(const Net& net, const ConvDesc& c, unsigned threads) {
   const int kernel = c.kind == kStem ? 7 : c.kind == kConv3x3 ? 3 : 1, channels = c.kind == kStem ? 3 : c.C;
   const std::vector<float> weights = weights_of(net, c, channels, kernel);
   const auto* bias = reinterpret_cast<const float*>(net.weights + c.bias);
-  for (int image = 0; image < net.images; ++image) {
+  const int plane = c.OH * c.OW;
+  for (int image = 0; image < c.M / plane; ++image) {
     const std::vector<float> in = input_of(net, c, channels, image);
     const auto rows = [&](int from, int step) {
       std::vector<float> sums(size(c.N));
-      for (int m = from; m < c.M; m += step) {
+      for (int m = from; m < plane; m += step) {
         std::copy_n(bias, c.N, sums.begin());
         add_products(c, in, weights, channels, kernel, m, sums.data());
-        const std::size_t to = (size(image) * size(c.M) + size(m)) * size(c.N);
+        const std::size_t to = (size(image) * size(plane) + size(m)) * size(c.N);
         for (std::size_t n = 0; n < size(c.N); ++n) {
           float value = sums[n];
           if (c.residual != kNone) value += from_half(at<Half>(net, c.residual)[to + n]);
@@ -93,7 +94,7 @@ void conv(const Net& net, const ConvDesc& c, unsigned threads) {
 
 void max_pool(const Net& net, const Phase& p) {
   const int height = (p.H + 1) / 2, width = (p.W + 1) / 2;
-  for (int image = 0; image < net.images; ++image)
+  for (int image = 0; image < p.batch; ++image)
     for (int y = 0; y < height; ++y)
       for (int x = 0; x < width; ++x)
         for (int c = 0; c < p.C; ++c) {
@@ -107,7 +108,7 @@ void max_pool(const Net& net, const Phase& p) {
 
 void average_pool(const Net& net, const Phase& p) {
   const int pixels = p.H * p.W;
-  for (int image = 0; image < net.images; ++image)
+  for (int image = 0; image < p.batch; ++image)
     for (int c = 0; c < p.C; ++c) {
       float sum = 0;
       for (int m = 0; m < pixels; ++m) sum += from_half(at<Half>(net, p.in)[(image * pixels + m) * p.C + c]);
@@ -118,7 +119,7 @@ void average_pool(const Net& net, const Phase& p) {
 void classify(const Net& net, const Phase& p) {
   const auto* weights = reinterpret_cast<const Half*>(net.weights + p.weights);
   const auto* bias = reinterpret_cast<const float*>(net.weights + p.bias);
-  for (int image = 0; image < net.images; ++image)
+  for (int image = 0; image < p.batch; ++image)
     for (int row = 0; row < p.H; ++row) {
       float sum = bias[row];
       for (int c = 0; c < p.C; ++c) sum += from_half(weights[row * p.C + c]) * at<float>(net, p.in)[image * p.C + c];
@@ -129,7 +130,7 @@ void classify(const Net& net, const Phase& p) {
 }  // namespace
 
 void emulate(const Net& net, const Phase& phase, unsigned threads) {
-  for (int k = 0; k < phase.convs; ++k) conv(net, phase.conv[k], threads);
+  for (int k = 0; k < phase.convs; ++k) conv(net, net.convs[phase.conv[k]], threads);
   if (phase.kind == kPhaseMaxPool) max_pool(net, phase);
   if (phase.kind == kPhaseAvgPool) average_pool(net, phase);
   if (phase.kind == kPhaseFc) classify(net, phase);

@@ -103,6 +103,7 @@ class Bench {
     executor_.bind(0, batch, {device_input_.data()}, {device_output_.data()}, stream_.handle());
     emulated_ = engine_->net_for(batch);
     emulated_.phases = program_.phases.data();
+    emulated_.convs = program_.convs.data();
     emulated_.weights = plan_.weights.data();
     emulated_.arena = arena_.data();
     emulated_.input = input_.data();
@@ -110,7 +111,19 @@ class Bench {
   }
 
   std::size_t phases() const { return program_.phases.size(); }
-  const Phase& phase(std::size_t p) const { return program_.phases[p]; }
+  /// What a failure says about a phase.
+  std::string describe(std::size_t p) const {
+    const Phase& ph = program_.phases[p];
+    std::string text = "phase " + std::to_string(p) + " of kind " + std::to_string(ph.kind);
+    for (int i = 0; i < ph.convs; ++i) {
+      const ConvDesc& c = program_.convs[static_cast<std::size_t>(ph.conv[i])];
+      text += "; convolution of kind " + std::to_string(c.kind) + ", stride " + std::to_string(c.stride);
+      for (const int value :
+           {c.C, c.N, c.M, 1 << c.wm, 1 << c.wn, 1 << c.wk, int{c.cfg}, int{c.passes}, c.rows, c.width})
+        text += " " + std::to_string(value);
+    }
+    return text + ", batch " + std::to_string(ph.batch);
+  }
 
   /// The worst relative error of the phase's results.
   double check(std::size_t p) {
@@ -120,10 +133,12 @@ class Bench {
     executor_.finish();
     emulate(emulated_, program_.phases[p], std::max(1U, std::thread::hardware_concurrency()));
     const Phase& ph = program_.phases[p];
-    const auto images = static_cast<std::size_t>(emulated_.images);
+    const auto images = static_cast<std::size_t>(ph.batch);
     double worst = 0;
-    for (int i = 0; i < ph.convs; ++i)
-      worst = std::max(worst, halves(ph.conv[i].out, images * static_cast<std::size_t>(ph.conv[i].M * ph.conv[i].N)));
+    for (int i = 0; i < ph.convs; ++i) {
+      const ConvDesc& c = program_.convs[static_cast<std::size_t>(ph.conv[i])];
+      worst = std::max(worst, halves(c.out, static_cast<std::size_t>(c.M) * static_cast<std::size_t>(c.N)));
+    }
     if (ph.kind == kPhaseMaxPool)
       worst = halves(ph.out, images * static_cast<std::size_t>((ph.H + 1) / 2 * ((ph.W + 1) / 2) * ph.C));
     if (ph.kind == kPhaseAvgPool) {
@@ -173,9 +188,7 @@ void check_layers_of(const ResNetSpec& spec, int batch, unsigned seed) {
   double worst = 0;
   for (std::size_t p = 0; p < bench.phases(); ++p) {
     const double error = bench.check(p);
-    const ConvDesc& c = bench.phase(p).conv[0];
-    ASSERT_LE(error, 5e-3) << "phase " << p << " kind " << bench.phase(p).kind << ": conv kind " << c.kind << " stride "
-                           << c.stride << " C " << c.C << " N " << c.N << " M " << c.M << ", batch " << batch;
+    ASSERT_LE(error, 5e-3) << bench.describe(p);
     worst = std::max(worst, error);
   }
   std::printf("  %zu phases at batch %d: worst relative error %.2g\n", bench.phases(), batch, worst);
