@@ -5,6 +5,7 @@
 //   one_graph    memcpy into pinned memory, one CUDA graph with both copies and the network, wait
 //   split_graph  memcpy into pinned memory, the copy in, then a graph with the network and the copy out, wait
 //   device       the network alone as a CUDA graph, between two events: the floor that ferry is held against
+// PLAIN_INSPECT=FILE also writes the engine inspector's text.
 // The libraries are opened at run time: FERRY_TENSORRT_DIR or the loader's path, and libcuda.so.1.
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
@@ -258,6 +259,20 @@ void measure(Lane& lane, bool& first) {
   }
 }
 
+// What the inspector says of the whole engine, and of one profile, for whoever asks: FILE.engine.json,
+// FILE.profile.json.
+void inspect(nvinfer1::ICudaEngine& engine, const std::string& file) {
+  const std::unique_ptr<nvinfer1::IEngineInspector> inspector(engine.createEngineInspector());
+  const std::unique_ptr<nvinfer1::IExecutionContext> context(engine.createExecutionContext());
+  const auto write = [&](const std::string& name) {
+    const char* text = inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON);
+    std::ofstream(name) << (text == nullptr ? "" : text);
+  };
+  write(file + ".engine.json");
+  inspector->setExecutionContext(context.get());
+  write(file + ".profile.json");
+}
+
 int run(const char* path, const std::vector<long>& batches) {
   std::ifstream file(path, std::ios::binary);
   const std::vector<char> plan{std::istreambuf_iterator<char>(file), {}};
@@ -272,6 +287,7 @@ int run(const char* path, const std::vector<long>& batches) {
   const auto runtime = make_runtime(logger);
   const std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime->deserializeCudaEngine(plan.data(), plan.size()));
   if (engine == nullptr) throw std::runtime_error("TensorRT cannot open the plan");
+  if (const char* file = std::getenv("PLAIN_INSPECT")) inspect(*engine, file);
   std::printf("[");
   bool first = true;
   for (const long batch : batches) {
