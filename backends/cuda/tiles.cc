@@ -112,7 +112,7 @@ bool sizes_hold(const ConvDesc& d, int images) {
 struct Candidate {
   Tile tile;
   ConvDesc conv;
-  double cycles;  // of all its waves
+  double cycles;  // of the phase, if it is alone in it
 };
 
 std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, int images, const Machine& machine,
@@ -127,8 +127,7 @@ std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, int 
             if (keep != nullptr && !same_packing(t, *keep)) continue;
             const auto d = describe_conv(layers, layer, t, images, room);
             if (!d) continue;
-            const int tiles = d->mt * d->nt;
-            all.push_back({t, *d, waves(tiles, machine.multiprocessors) * tile_cost(*d, machine, tiles, room)});
+            all.push_back({t, *d, phase_cost(*d, machine, waves(d->mt * d->nt, machine.multiprocessors), room)});
           }
   return all;
 }
@@ -188,9 +187,8 @@ class Chooser {
   }
 
   double together(const Candidate& a, const Candidate& b) const {
-    const int blocks = machine_.multiprocessors, tiles_a = a.conv.mt * a.conv.nt, tiles_b = b.conv.mt * b.conv.nt;
-    return waves(tiles_a + tiles_b, blocks) *
-           std::max(a.cycles / waves(tiles_a, blocks), b.cycles / waves(tiles_b, blocks));
+    const int count = waves(a.conv.mt * a.conv.nt + b.conv.mt * b.conv.nt, machine_.multiprocessors);
+    return std::max(phase_cost(a.conv, machine_, count, room_), phase_cost(b.conv, machine_, count, room_));
   }
 
   const Layers& layers_;
@@ -240,21 +238,21 @@ int stack_room(const Layers& layers, int shared_bytes) {
   return room * 1024;
 }
 
-double tile_cost(const ConvDesc& d, const Machine& machine, int busy, int room) {
+double phase_cost(const ConvDesc& d, const Machine& machine, int wave_count, int room) {
   const int TM = tile_m(d), TN = tile_n(d), MF = 1 << (d.cfg >> 2), NF = 1 << (d.cfg & 3), taps = taps_of(d.kind),
-            slices = slices_of(d), passes = d.passes;
-  const double steps = std::ceil(static_cast<double>(slices) / (1 << d.wk)) * taps * passes;
+            slices = slices_of(d), items = wave_count * d.passes;
+  const double steps = std::ceil(static_cast<double>(slices) / (1 << d.wk)) * taps;  // of a warp, a pass
   const double tensor = steps * MF * NF * 4 * machine.product, shared = steps * 8 * (MF * 1024 + NF * 512) / 128.0,
                chain = steps * (machine.step + MF * NF * 2 * machine.product);
-  const double a = d.kind == kStem ? 20000 : static_cast<double>(d.boxes) * passes * d.box_bytes,
-               b = static_cast<double>(slices) * taps * TN * 64 * passes;
-  const int blocks = machine.multiprocessors;
-  const double l2 = machine.l2_bytes * std::min(2.0, static_cast<double>(blocks) / std::clamp(busy, 1, blocks));
-  const double summing = static_cast<double>(1 << d.wk) * TM * TN * 8 / 90 + 150;
-  const double more_passes =
-      passes > 1 ? (passes - 1) * (300.0 + 0.5 * (a + b) / passes / l2) + machine.latency / 2 : 0.0;
-  return (machine.latency + a / l2) / passes + std::max({tensor, shared, chain}) + summing + 200 + TM * TN / 40.0 +
-         machine.weights_share * b / l2 + more_passes + (2 * d.stack > room ? machine.latency + b / l2 : 0);
+  const double products = std::max({tensor, shared, chain}) + (d.kind == kConv3x3 ? 30 * steps : 0) + 250;
+  const double a = d.kind == kStem ? 20000 : static_cast<double>(d.boxes) * d.box_bytes,
+               b = static_cast<double>(slices) * taps * TN * 64;
+  const double load = (a + b) / machine.l2_bytes;
+  const double tail = machine.tail + TM * TN * machine.store + static_cast<double>(1 << d.wk) * TM * TN / 128;
+  const double more_items = (items - 1) * std::max(products + tail / d.passes, load);
+  const double alone = 2 * d.stack > room ? items * (load + machine.latency) : 0;  // nothing arrives meanwhile
+  return machine.latency + a / machine.l2_bytes + products + more_items + tail +
+         machine.weights_share * b / machine.l2_bytes + alone;
 }
 
 Choice choose_tiles(const Layers& layers, int images, const Machine& machine, const std::vector<Tile>* fixed) {

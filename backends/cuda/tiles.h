@@ -15,11 +15,13 @@ struct Machine {
   int multiprocessors = 132;
   int shared_bytes = 232448;  // that one block may have
   double clock_ghz = 1.755;
-  double l2_bytes = 25;         // a cycle and multiprocessor, all of them reading
-  double latency = 900;         // of activations
-  double product = 6.5;         // of m16n8k16 on a quarter of a multiprocessor
-  double step = 45;             // of a warp, between steps of 32 channels
-  double weights_share = 0.35;  // of the time weights take that is not hidden
+  double l2_bytes = 27;         // a cycle and multiprocessor, all of them reading
+  double latency = 500;         // of activations
+  double product = 8;           // of m16n8k16 on a quarter of a multiprocessor
+  double step = 60;             // of a warp, between steps of 32 channels
+  double tail = 400;            // of a tile: meeting, summing, storing
+  double store = 0.18;          // and so much for each of its elements
+  double weights_share = 0.15;  // of the first item's time of weights that is not hidden
   double meeting = 1500;        // of the grid, between phases
 };
 
@@ -44,9 +46,9 @@ std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, 
 /// for the one before, and the one behind for it.
 int stack_room(const Layers& layers, int shared_bytes);
 
-/// Cycles that one tile takes by the model in docs/latency-engine.md, when `busy` blocks work and the stacks share
-/// `room` bytes.
-double tile_cost(const ConvDesc& conv, const Machine& machine, int busy, int room);
+/// Cycles of a phase in which a block takes `wave_count` of these tiles, from the first byte asked for to the last
+/// stored, by the model in docs/latency-engine.md; the stacks share `room` bytes.
+double phase_cost(const ConvDesc& conv, const Machine& machine, int wave_count, int room);
 
 struct Choice {
   std::vector<Tile> tiles;  // one for each layer; of no meaning for pools and the classifier
