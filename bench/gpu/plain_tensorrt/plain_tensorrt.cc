@@ -287,7 +287,7 @@ int run(const char* path, const std::vector<long>& batches) {
   const auto runtime = make_runtime(logger);
   const std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime->deserializeCudaEngine(plan.data(), plan.size()));
   if (engine == nullptr) throw std::runtime_error("TensorRT cannot open the plan");
-  if (const char* file = std::getenv("PLAIN_INSPECT")) inspect(*engine, file);
+  if (const char* prefix = std::getenv("PLAIN_INSPECT")) inspect(*engine, prefix);
   std::printf("[");
   bool first = true;
   for (const long batch : batches) {
