@@ -54,6 +54,26 @@ struct Preprocessing {
 Preprocessing preprocessing_named(const std::string& name);
 const std::vector<std::string>& preprocessing_names();
 
+/// A picture's pixels, owned by somebody else: all of them, or the part that a crop needs.
+struct ImageView {
+  ImageView() = default;
+  /// The whole picture. Throws Error(kImage) if it has no pixels, or not as many as its sides say.
+  ImageView(const ImageU8& image);  // NOLINT(google-explicit-constructor): a picture is a view of itself
+
+  int width = 0, height = 0;                               // of the whole picture
+  int left = 0, top = 0, part_width = 0, part_height = 0;  // what is there
+  const std::uint8_t* pixels = nullptr;                    // of the part, rows `stride` bytes apart
+  std::size_t stride = 0;
+  const std::uint8_t* at(int x, int y) const noexcept {  // coordinates of the whole picture
+    return pixels + static_cast<std::size_t>(y - top) * stride + static_cast<std::size_t>(x - left) * 3;
+  }
+};
+
+/// Decodes at least the part of a picture that `preset` makes its crop of: the same pixels as `decode_image`, but of a
+/// JPEG file (without EXIF orientation) only the blocks that are needed are computed. `into` holds the pixels.
+ImageView decode_part(std::string_view bytes, const std::string& name, const DecodeOptions& options,
+                      const Preprocessing& preset, ImageU8& into);
+
 /// Applies one preset to pictures of any size. Keeps scratch memory, so use one a thread.
 class Preprocessor {
  public:
@@ -65,10 +85,10 @@ class Preprocessor {
   const Preprocessing& preset() const noexcept;
   /// Floats of one image: 3 * crop * crop.
   std::size_t floats() const noexcept;
-  /// Resized, cropped, normalised: 3 planes of crop x crop (CHW).
-  void run(const ImageU8& image, float* planes);
+  /// Resized, cropped, normalised: 3 planes of crop x crop (CHW). Throws Error(kImage) if a part lacks what is needed.
+  void run(const ImageView& image, float* planes);
   /// Resized and cropped only: crop x crop RGB pixels. Valid until the next call.
-  std::span<const std::uint8_t> pixels(const ImageU8& image);
+  std::span<const std::uint8_t> pixels(const ImageView& image);
 
  private:
   struct Impl;

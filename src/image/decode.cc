@@ -44,32 +44,51 @@ constexpr struct {
   throw Error(Stage::kImage, job.name, "not a JPEG, PNG or WebP picture");
 }
 
+void decode(const DecodeJob& job, const DecodeOptions& options, ImageU8& into) {
+  for (const Format& format : kFormats) {
+    if (!job.bytes.substr(std::min(format.offset, job.bytes.size())).starts_with(format.magic)) continue;
+    format.decode(job, into);
+    if (options.exif_orientation) apply_orientation(exif_orientation(job.bytes), into);
+    return;
+  }
+  refuse_unknown(job);
+}
+
 }  // namespace
 
 void refuse_image(const DecodeJob& job, const char* format, const std::string& why) {
   throw Error(Stage::kImage, job.name, fmt::format("{}: {}", format, why));
 }
 
-void allocate_image(const DecodeJob& job, std::int64_t width, std::int64_t height, ImageU8& into) {
+void check_size(const DecodeJob& job, std::int64_t width, std::int64_t height) {
   if (width < 1 || height < 1) throw Error(Stage::kImage, job.name, "the picture has no pixels");
   if (width > job.max_pixels / height)
     throw Error(Stage::kImage, job.name,
                 fmt::format("{}x{} pixels are more than the limit of {} (a decompression bomb?)", width, height,
                             job.max_pixels));
+}
+
+void allocate_image(const DecodeJob& job, std::int64_t width, std::int64_t height, ImageU8& into) {
+  check_size(job, width, height);
   into.width = static_cast<int>(width);
   into.height = static_cast<int>(height);
   into.pixels.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3);
 }
 
 void decode_image(std::string_view bytes, const std::string& name, const DecodeOptions& options, ImageU8& into) {
-  const DecodeJob job{bytes, name, options.max_pixels};
-  for (const Format& format : kFormats) {
-    if (!bytes.substr(std::min(format.offset, bytes.size())).starts_with(format.magic)) continue;
-    format.decode(job, into);
-    if (options.exif_orientation) apply_orientation(exif_orientation(bytes), into);
-    return;
+  decode({bytes, name, options.max_pixels}, options, into);
+}
+
+ImageView decode_part(std::string_view bytes, const std::string& name, const DecodeOptions& options,
+                      const Preprocessing& preset, ImageU8& into) {
+  ImageView part;
+  DecodeJob job{bytes, name, options.max_pixels};
+  if (!options.exif_orientation) {
+    job.preset = &preset;
+    job.part = &part;
   }
-  refuse_unknown(job);
+  decode(job, options, into);
+  return part.pixels != nullptr ? part : ImageView(into);
 }
 
 ImageU8 decode_image(std::string_view bytes, const std::string& name, const DecodeOptions& options) {

@@ -12,9 +12,14 @@ struct DecodeJob {
   std::string_view bytes;
   const std::string& name;
   std::int64_t max_pixels;
+  /// Not null: a decoder may leave out what this preset does not need, and then says in `part` what there is.
+  const Preprocessing* preset = nullptr;
+  ImageView* part = nullptr;
 };
 
-/// Refuses empty and oversized pictures, then sizes `into`.
+/// Refuses empty and oversized pictures.
+void check_size(const DecodeJob& job, std::int64_t width, std::int64_t height);
+/// The same, then sizes `into`.
 void allocate_image(const DecodeJob& job, std::int64_t width, std::int64_t height, ImageU8& into);
 [[noreturn]] void refuse_image(const DecodeJob& job, const char* format, const std::string& why);
 

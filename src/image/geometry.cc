@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "ferry/error.h"
+#include "image/resample.h"
 
 namespace ferry {
 namespace {
@@ -35,6 +36,14 @@ CropWindow crop_window(int width, int height, const Preprocessing& preset) {
   const int new_width = width <= height ? preset.resize : scaled_side(preset.resize, width, shorter);
   const int new_height = width <= height ? scaled_side(preset.resize, height, shorter) : preset.resize;
   return {crop_axis(new_width, preset.crop), crop_axis(new_height, preset.crop)};
+}
+
+NeededPart needed_part(int width, int height, const CropWindow& window) {
+  const auto span = [](int in, const CropAxis& axis) {
+    return source_span(in, axis.resized, axis.first + axis.begin, axis.end - axis.begin);
+  };
+  const SourceSpan x = span(width, window.x), y = span(height, window.y);
+  return {x.first, y.first, x.end, y.end};
 }
 
 }  // namespace ferry

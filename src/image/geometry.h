@@ -19,4 +19,10 @@ struct CropWindow {
 /// resized picture would exceed 2^30 samples along an axis.
 CropWindow crop_window(int width, int height, const Preprocessing& preset);
 
+/// What a preset reads of a picture: samples [first, end) of each axis.
+struct NeededPart {
+  int left, top, right, bottom;
+};
+NeededPart needed_part(int width, int height, const CropWindow& window);
+
 }  // namespace ferry

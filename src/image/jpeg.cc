@@ -8,9 +8,11 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "image/decoders.h"
+#include "image/geometry.h"
 
 namespace ferry {
 namespace {
@@ -74,18 +76,48 @@ bool start(Decoder& decoder, std::string_view bytes) {
   return true;
 }
 
-bool read_rows(Decoder& decoder, ImageU8& into, std::uint8_t* cmyk_row) {
+// What is decoded: all of the picture, or the columns and rows that a crop needs.
+struct Area {
+  JDIMENSION left, top, width, height;
+};
+
+void read_rows(Decoder& decoder, std::uint8_t* to, std::size_t stride, JDIMENSION count, std::uint8_t* cmyk_row) {
+  jpeg_decompress_struct& jpeg = decoder.jpeg;
+  for (const JDIMENSION end = jpeg.output_scanline + count; jpeg.output_scanline < end; to += stride) {
+    JSAMPROW row = cmyk_row ? cmyk_row : to;
+    jpeg_read_scanlines(&jpeg, &row, 1);
+    if (cmyk_row) inverted_cmyk_to_rgb(cmyk_row, to, static_cast<int>(jpeg.output_width));
+  }
+}
+
+bool begin(Decoder& decoder, bool cmyk, bool whole, Area& area) {
+  if (setjmp(decoder.failed)) return false;
+  decoder.jpeg.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+  jpeg_start_decompress(&decoder.jpeg);
+  if (!whole) jpeg_crop_scanline(&decoder.jpeg, &area.left, &area.width);  // moves `left` to a border of blocks
+  return true;
+}
+
+bool read_area(Decoder& decoder, const Area& area, ImageU8& into, std::uint8_t* cmyk_row, std::uint8_t* spare_row) {
   if (setjmp(decoder.failed)) return false;
   jpeg_decompress_struct& jpeg = decoder.jpeg;
-  jpeg.out_color_space = cmyk_row ? JCS_CMYK : JCS_RGB;
-  jpeg_start_decompress(&jpeg);
-  while (jpeg.output_scanline < jpeg.output_height) {
-    std::uint8_t* const target = into.row(static_cast<int>(jpeg.output_scanline));
-    JSAMPROW row = cmyk_row ? cmyk_row : target;
-    jpeg_read_scanlines(&jpeg, &row, 1);
-    if (cmyk_row) inverted_cmyk_to_rgb(cmyk_row, target, into.width);
-  }
+  if (area.top > 0) jpeg_skip_scanlines(&jpeg, area.top);
+  read_rows(decoder, into.pixels.data(), std::size_t{3} * area.width, area.height, cmyk_row);
+  // The last row is read whatever is needed: without it a truncated file would go unnoticed.
+  const JDIMENSION rest = jpeg.output_height - jpeg.output_scanline;
+  if (rest > 1) jpeg_skip_scanlines(&jpeg, rest - 1);
+  if (rest > 0) read_rows(decoder, spare_row, 0, 1, cmyk_row);
   return true;
+}
+
+// Columns at the border of a cropped area lack a neighbour for the chroma's upsampling: they are decoded and not used.
+constexpr int kMargin = 2;
+
+Area area_of(const DecodeJob& job, int width, int height) {
+  const NeededPart need = needed_part(width, height, crop_window(width, height, *job.preset));
+  const int left = std::max(need.left - kMargin, 0), right = std::min(need.right + kMargin, width);
+  return {static_cast<JDIMENSION>(left), static_cast<JDIMENSION>(need.top), static_cast<JDIMENSION>(right - left),
+          static_cast<JDIMENSION>(need.bottom - need.top)};
 }
 
 }  // namespace
@@ -101,10 +133,24 @@ void decode_jpeg(const DecodeJob& job, ImageU8& into) {
   const int channels = decoder.jpeg.num_components;
   if (channels != 1 && channels != 3 && channels != 4)
     refuse_image(job, "JPEG", fmt::format("{} colour channels", channels));
-  allocate_image(job, decoder.jpeg.image_width, decoder.jpeg.image_height, into);
-  std::vector<std::uint8_t> cmyk(channels == 4 ? std::size_t{4} * decoder.jpeg.image_width : 0);
-  if (!read_rows(decoder, into, channels == 4 ? cmyk.data() : nullptr)) refuse_image(job, "JPEG", decoder.message);
+  const int width = static_cast<int>(decoder.jpeg.image_width), height = static_cast<int>(decoder.jpeg.image_height);
+  check_size(job, width, height);
+  const bool cmyk = channels == 4, whole = cmyk || job.preset == nullptr;
+  Area area{0, 0, decoder.jpeg.image_width, decoder.jpeg.image_height};
+  if (!whole) area = area_of(job, width, height);
+  if (!begin(decoder, cmyk, whole, area)) refuse_image(job, "JPEG", decoder.message);
+  allocate_image(job, area.width, area.height, into);
+  std::vector<std::uint8_t> cmyk_row(cmyk ? std::size_t{4} * area.width : 0), spare(std::size_t{3} * area.width);
+  if (!read_area(decoder, area, into, cmyk ? cmyk_row.data() : nullptr, spare.data()))
+    refuse_image(job, "JPEG", decoder.message);
   if (decoder.truncated) refuse_image(job, "JPEG", "the file is truncated");
+  if (whole) return;
+  ImageView& part = *job.part;
+  part = ImageView(into);
+  part.width = width;
+  part.height = height;
+  part.left = static_cast<int>(area.left);
+  part.top = static_cast<int>(area.top);
 }
 
 }  // namespace ferry

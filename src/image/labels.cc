@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <sstream>
 
 #include "base/files.h"
@@ -23,15 +22,20 @@ std::vector<std::string> read_class_names(const std::string& path) {
 
 std::vector<ClassScore> top_k(std::span<const float> logits, int k, bool softmax) {
   if (logits.empty()) throw Error(Stage::kRun, "output", "there are no scores");
-  if (std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); }))
-    throw Error(Stage::kRun, "output", "the scores hold a NaN");
-  std::vector<int> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto count = std::min(order.size(), static_cast<std::size_t>(std::max(k, 0)));
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
-                    [&](int a, int b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
+  const auto count = std::min(logits.size(), static_cast<std::size_t>(std::max(k, 0)));
+  // The best so far, best first: few ever enter, so one pass is cheaper than sorting. An equal score of a later class
+  // does not enter, which keeps the lower index first.
   std::vector<ClassScore> best;
-  for (std::size_t i = 0; i < count; ++i) best.push_back({order[i], logits[order[i]]});
+  best.reserve(count + 1);
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const float score = logits[i];
+    if (std::isnan(score)) throw Error(Stage::kRun, "output", "the scores hold a NaN");
+    if (best.size() == count && (count == 0 || !(score > best.back().score))) continue;
+    const auto place =
+        std::upper_bound(best.begin(), best.end(), score, [](float s, const ClassScore& c) { return s > c.score; });
+    best.insert(place, {static_cast<int>(i), score});
+    if (best.size() > count) best.pop_back();
+  }
   if (!softmax || best.empty()) return best;
   const double largest = best.front().score;
   if (!std::isfinite(largest)) throw Error(Stage::kRun, "output", "the scores hold an infinity");

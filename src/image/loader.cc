@@ -40,8 +40,9 @@ class Loader {
     };
     auto tools = std::make_shared<Tools>(Tools{Preprocessor(options_.preprocessing), {}});
     return [this, tools](Picture& picture, std::size_t buffer, std::size_t row) {
-      decode_image(encoded_bytes(picture), picture.name, options_.decode, tools->image);
-      tools->preprocessor.run(tools->image, buffers_[buffer] + row * floats_);
+      const ImageView image =
+          decode_part(encoded_bytes(picture), picture.name, options_.decode, options_.preprocessing, tools->image);
+      tools->preprocessor.run(image, buffers_[buffer] + row * floats_);
     };
   }
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "ferry/error.h"
@@ -32,6 +33,17 @@ Preprocessing preprocessing_named(const std::string& name) {
               "Known presets: imagenet-v1 (resize 256), imagenet-v2 (resize 232); both crop 224.");
 }
 
+ImageView::ImageView(const ImageU8& image)
+    : width(image.width),
+      height(image.height),
+      part_width(image.width),
+      part_height(image.height),
+      pixels(image.pixels.data()),
+      stride(std::size_t{3} * static_cast<std::size_t>(std::max(image.width, 0))) {
+  if (image.width < 1 || image.height < 1 || image.pixels.size() != stride * static_cast<std::size_t>(image.height))
+    throw Error(Stage::kImage, "", "the picture has no pixels or not width x height x 3 bytes");
+}
+
 struct Preprocessor::Impl {
   Preprocessing preset;
   std::array<std::array<float, 256>, 3> value;  // what each pixel value becomes
@@ -50,11 +62,13 @@ struct Preprocessor::Impl {
 
   std::size_t row_bytes() const { return std::size_t{3} * preset.crop; }
 
-  // A source row that may be read past its end.
-  const std::uint8_t* readable_row(const ImageU8& image, int row) {
-    if (row + 1 < image.height) return image.row(row);
-    last_row.resize(std::size_t{3} * image.width + kRowSlack);
-    std::memcpy(last_row.data(), image.row(row), std::size_t{3} * image.width);
+  // A row of the part that may be read past its end.
+  const std::uint8_t* readable_row(const ImageView& image, int row) {
+    const std::uint8_t* const from = image.at(image.left, row);
+    if (row + 1 < image.top + image.part_height) return from;
+    const std::size_t bytes = std::size_t{3} * static_cast<std::size_t>(image.part_width);
+    last_row.resize(bytes + kRowSlack);
+    std::memcpy(last_row.data(), from, bytes);
     return last_row.data();
   }
 
@@ -63,9 +77,10 @@ struct Preprocessor::Impl {
   }
 
   // Pillow's usual order: the rows that the crop needs, each to the crop's columns; then down the columns.
-  void width_then_height(const ImageU8& image, const CropWindow& window) {
+  void width_then_height(const ImageView& image, const CropWindow& window) {
     const std::size_t bytes = x.outputs.size() * 3, stride = padded(bytes);
     between.resize(stride * (y.source_end - y.source_first) + kRowSlack);
+    for (ResampleAxis::Output& o : x.outputs) o.start -= image.left;
     for (int row = y.source_first; row < y.source_end; ++row)
       resample_row(x, readable_row(image, row), between.data() + stride * (row - y.source_first));
     last_row.resize(stride);
@@ -76,13 +91,12 @@ struct Preprocessor::Impl {
   }
 
   // Its order for tall pictures. Only the columns that the crop needs are read.
-  void height_then_width(const ImageU8& image, const CropWindow& window) {
+  void height_then_width(const ImageView& image, const CropWindow& window) {
     const std::size_t bytes = std::size_t{3} * (x.source_end - x.source_first), stride = padded(bytes);
     const int rows = y.source_end - y.source_first;
     between.resize(stride * rows);
     for (int row = 0; row < rows; ++row)
-      std::memcpy(between.data() + stride * row, image.row(y.source_first + row) + std::size_t{3} * x.source_first,
-                  bytes);
+      std::memcpy(between.data() + stride * row, image.at(x.source_first, y.source_first + row), bytes);
     last_row.resize(stride);
     for (ResampleAxis::Output& o : x.outputs) o.start -= x.source_first;
     for (std::size_t o = 0; o < y.outputs.size(); ++o) {
@@ -91,15 +105,16 @@ struct Preprocessor::Impl {
     }
   }
 
-  void cut(const ImageU8& image) {
-    if (image.width < 1 || image.height < 1 ||
-        image.pixels.size() != std::size_t{3} * image.width * static_cast<std::size_t>(image.height))
-      throw Error(Stage::kImage, "", "the picture has no pixels or not width x height x 3 bytes");
+  void cut(const ImageView& image) {
     const CropWindow window = crop_window(image.width, image.height, preset);
     crop.assign(row_bytes() * preset.crop, 0);
     const auto inside = [](const CropAxis& axis) { return axis.end - axis.begin; };
     x.assign(image.width, window.x.resized, window.x.first + window.x.begin, inside(window.x));
     y.assign(image.height, window.y.resized, window.y.first + window.y.begin, inside(window.y));
+    if (x.outputs.size() > 0 && y.outputs.size() > 0 &&
+        (x.source_first < image.left || x.source_end > image.left + image.part_width || y.source_first < image.top ||
+         y.source_end > image.top + image.part_height))
+      throw Error(Stage::kImage, "", "the part of the picture lacks pixels that the crop needs");
     if (height_first(image.width, image.height, window.x.resized, window.y.resized))
       height_then_width(image, window);
     else
@@ -115,12 +130,12 @@ Preprocessor::~Preprocessor() = default;
 const Preprocessing& Preprocessor::preset() const noexcept { return impl_->preset; }
 std::size_t Preprocessor::floats() const noexcept { return impl_->row_bytes() * impl_->preset.crop; }
 
-std::span<const std::uint8_t> Preprocessor::pixels(const ImageU8& image) {
+std::span<const std::uint8_t> Preprocessor::pixels(const ImageView& image) {
   impl_->cut(image);
   return impl_->crop;
 }
 
-void Preprocessor::run(const ImageU8& image, float* planes) {
+void Preprocessor::run(const ImageView& image, float* planes) {
   impl_->cut(image);
   const std::size_t count = impl_->crop.size() / 3;
   const std::uint8_t* const pixels = impl_->crop.data();

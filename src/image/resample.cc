@@ -59,6 +59,28 @@ FERRY_CLONES void weigh_rows(const std::int32_t* weights, int taps, const std::u
 
 }  // namespace
 
+namespace {
+
+// Pillow's precompute_coeffs: the samples that one output is made of.
+struct Reach {
+  double centre;
+  int start, end;
+};
+Reach reach(int in, double scale, double support, int output) {
+  const double centre = (output + 0.5) * scale;
+  return {centre, std::max(static_cast<int>(centre - support + 0.5), 0),
+          std::min(static_cast<int>(centre + support + 0.5), in)};
+}
+
+}  // namespace
+
+SourceSpan source_span(int in, int out, int first, int count) {
+  if (count < 1) return {};
+  const double scale = static_cast<double>(in) / out;
+  const double support = std::max(scale, 1.0);
+  return {reach(in, scale, support, first).start, reach(in, scale, support, first + count - 1).end};
+}
+
 void ResampleAxis::assign(int in, int out, int first, int count) {
   outputs.clear();
   weights.clear();
@@ -69,9 +91,7 @@ void ResampleAxis::assign(int in, int out, int first, int count) {
   const double inverse = 1.0 / support;
   std::vector<double> raw;
   for (int o = first; o < first + count; ++o) {
-    const double centre = (o + 0.5) * scale;
-    const int start = std::max(static_cast<int>(centre - support + 0.5), 0);
-    const int end = std::min(static_cast<int>(centre + support + 0.5), in);
+    const auto [centre, start, end] = reach(in, scale, support, o);
     raw.clear();
     double sum = 0;
     for (int s = start; s < end; ++s) {

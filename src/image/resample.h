@@ -23,6 +23,12 @@ struct ResampleAxis {
   void assign(int in, int out, int first, int count);
 };
 
+/// What `ResampleAxis::assign` would read: source samples [first, end). At least one, also for no outputs.
+struct SourceSpan {
+  int first = 0, end = 1;
+};
+SourceSpan source_span(int in, int out, int first, int count);
+
 /// Rows of bytes that lie `stride` apart. Reading up to kRowSlack bytes beyond a row's last byte must be allowed.
 constexpr std::size_t kRowSlack = 64;
 struct Rows {

@@ -20,6 +20,14 @@ void dump(const std::string& path, const ferry::DecodeOptions& options, ferry::P
     const ferry::ImageU8 image = ferry::read_image(path, options);
     const auto crop = preprocessor.pixels(image);
     const std::string crop_digest = digest(crop.data(), crop.size());
+    ferry::ImageU8 memory;
+    const ferry::ImageView part =
+        ferry::decode_part(ferry::read_file(path, ferry::Stage::kImage), path, options, preprocessor.preset(), memory);
+    const auto crop_of_part = preprocessor.pixels(part);
+    if (digest(crop_of_part.data(), crop_of_part.size()) != crop_digest) {
+      std::printf("%s\tdiffers when only a part is decoded\n", path.c_str());
+      return;
+    }
     std::vector<float> floats(preprocessor.floats());
     preprocessor.run(image, floats.data());
     std::printf("%s\t%d\t%d\t%s\t%s\t%s\n", path.c_str(), image.width, image.height,
