@@ -122,6 +122,29 @@ typedef struct ferry_run_args {
   uint32_t flags;
 } ferry_run_args;
 
+/* A picture of 8-bit RGB pixels in image staging, and what is to be made of it: resized to resized_width x
+ * resized_height (Pillow's antialiased bilinear filter with its fixed-point arithmetic, width before height), then the
+ * engine's square window of it from (crop_left, crop_top) on, black outside, then (v / 255 - mean) / std. Only the part
+ * of the picture that this reads need be in memory. A side may shrink by at most FERRY_IMAGES_MOST_SHRINK. */
+#define FERRY_IMAGES_MOST_SHRINK 8
+typedef struct ferry_image {
+  uint64_t offset; /* of the part's first pixel from the beginning of image staging */
+  int32_t stride;  /* bytes from row to row */
+  int32_t width, height;
+  int32_t part_left, part_top, part_width, part_height;
+  int32_t resized_width, resized_height;
+  int32_t crop_left, crop_top;
+} ferry_image;
+
+typedef struct ferry_images_args {
+  uint32_t struct_size;
+  int64_t batch;
+  const ferry_image* images; /* `batch` of them */
+  uint64_t used;             /* bytes of image staging that hold pictures: copied at once */
+  float mean[3], std[3];     /* of an input of type uint8: ignored, pixels go in as they are */
+  void* const* outputs;      /* as in ferry_run_args */
+} ferry_images_args;
+
 /* State of the device now; NaN where unknown. */
 typedef struct ferry_telemetry {
   double sm_clock_mhz, memory_clock_mhz, temperature_c, power_w, memory_used_bytes, memory_total_bytes;
@@ -157,6 +180,7 @@ typedef struct ferry_backend_api {
   /* {"inputs":[{"name":"input","dtype":1,"shape":[-1,3,224,224]}],"outputs":[...],"profiles":[{"min":1,"opt":8,"max":64}],
    *  "max_batch":64|null,"device":{"kind":"gpu"|"cpu","name":"...","compute_capability":"9.0","driver":"..."},"sdk_version":"...",
    *  "device_memory_bytes":N,"resident":true|false (submit takes FERRY_RUN_RESIDENT; absent: true on a GPU),
+   *  "images":true|false (submit_images works; absent: false),
    *  "precision_proof":{"layers":N,"by_type":{"Half":104,...}}|null} */
   ferry_status (*io)(ferry_engine* engine, ferry_sink json);
 
@@ -185,6 +209,13 @@ typedef struct ferry_backend_api {
    *  "ms":0.012 (median),"flops":N|null,"bytes":N|null (weights, inputs, outputs)}],
    *  "peaks":{"flops_per_second":{"Half":N,...},"bytes_per_second":N|null}|null} */
   ferry_status (*profile)(ferry_session* session, int64_t batch, int32_t runs, ferry_sink json);
+
+  /* Both optional (NULL, or "images" false in `io`). Pinned host memory for pictures, valid until the session closes or
+   * this is called with a larger size; not while a request is in flight. */
+  ferry_status (*image_staging)(ferry_session* session, uint64_t size, void** memory);
+  /* As `submit`, for an engine whose only input is a batch of square pictures: they cross to the device as pixels and
+   * are prepared there. In `ferry_times`, h2d holds the copy and the preparation. */
+  ferry_status (*submit_images)(ferry_session* session, const ferry_images_args* args);
 } ferry_backend_api;
 
 /* `host_abi`: the caller's FERRY_BACKEND_ABI. Returns the table even on a mismatch; the caller compares. */

@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "cuda_pictures/plan.h"
 #include "fake/faults.h"
 #include "fake/network.h"
 #include "module/module.h"
@@ -24,6 +25,7 @@ struct ferry_engine {
 struct ferry_session {
   const ferry_engine* engine;
   std::vector<float> input, output;  // staging
+  std::vector<std::uint8_t> pictures;
   bool running = false;
   double compute_ms = 0;
 };
@@ -165,6 +167,7 @@ ferry_status io(ferry_engine* engine, ferry_sink sink) {
                                     {"sdk_version", version()},
                                     {"device_memory_bytes", 0},
                                     {"resident", false},
+                                    {"images", mode("images")},
                                     {"precision_proof", proof_json(engine->network)}});
   });
 }
@@ -172,7 +175,7 @@ ferry_status io(ferry_engine* engine, ferry_sink sink) {
 ferry_status open_session(ferry_engine* engine, ferry_session** session) {
   return guard([&] {
     fail_if_asked("open_session");
-    *session = new ferry_session{engine, {}, {}, false, 0};
+    *session = new ferry_session{engine, {}, {}, {}, false, 0};
   });
 }
 
@@ -201,18 +204,53 @@ void run(const Network& network, std::int64_t batch, const float* input, float* 
   if (mode("nan")) output[count / 2] = std::numeric_limits<float>::quiet_NaN();
 }
 
+void start(ferry_session* session, std::int64_t batch, const float* input, float* output) {
+  if (session->running) throw Failure("", "the session already has a request under way");
+  if (session->engine->max_batch >= 0 && batch > session->engine->max_batch)
+    throw Failure("", "the batch is above the plan's", "", FERRY_UNSUPPORTED);
+  const auto begin = std::chrono::steady_clock::now();
+  run(session->engine->network, batch, input, output);
+  session->compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  session->running = true;
+}
+
 ferry_status submit(ferry_session* session, const ferry_run_args* args) {
   return guard([&] {
     fail_if_asked("submit");
-    if (session->running) throw Failure("", "the session already has a request under way");
     if (args->flags & FERRY_RUN_RESIDENT) throw Failure("", "no resident mode", "", FERRY_UNSUPPORTED);
-    if (session->engine->max_batch >= 0 && args->batch > session->engine->max_batch)
-      throw Failure("", "the batch is above the plan's", "", FERRY_UNSUPPORTED);
-    const auto begin = std::chrono::steady_clock::now();
-    run(session->engine->network, args->batch, static_cast<const float*>(args->inputs[0]),
-        static_cast<float*>(args->outputs[0]));
-    session->compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
-    session->running = true;
+    start(session, args->batch, static_cast<const float*>(args->inputs[0]), static_cast<float*>(args->outputs[0]));
+  });
+}
+
+ferry_status image_staging(ferry_session* session, uint64_t size, void** memory) {
+  return guard([&] {
+    fail_if_asked("image_staging");
+    session->pictures.resize(static_cast<std::size_t>(size) + ferry::pictures::kSlack);
+    *memory = session->pictures.data();
+  });
+}
+
+// What a GPU's kernels do, on the host.
+ferry_status submit_images(ferry_session* session, const ferry_images_args* args) {
+  return guard([&] {
+    fail_if_asked("submit_images");
+    const auto input = ferry::pictures::input_for(1, session->engine->network.input.shape);
+    if (!input) throw Failure("", "no pictures for this input", "", FERRY_UNSUPPORTED);
+    const std::size_t size = session->pictures.size() - ferry::pictures::kSlack;
+    const std::string refusal = ferry::pictures::refusal(*args, *input, size);
+    if (!refusal.empty()) throw Failure("", refusal, "");
+    ferry::pictures::Plan plan = ferry::pictures::plan_for(*args, *input);
+    const std::vector<std::uint32_t> values = ferry::pictures::value_table(*input, args->mean, args->std);
+    std::vector<std::int32_t> axes(ferry::pictures::axes_bytes(plan.job) / sizeof(std::int32_t));
+    std::vector<float> prepared(
+        static_cast<std::size_t>(args->batch * session->engine->network.input.elements_per_image()));
+    plan.job.pixels = session->pictures.data();
+    plan.job.images = args->images;
+    plan.job.axes = axes.data();
+    plan.job.values = values.data();
+    plan.job.out = prepared.data();
+    ferry::pictures::run_on_host(plan);
+    start(session, args->batch, prepared.data(), static_cast<float*>(args->outputs[0]));
   });
 }
 
@@ -281,7 +319,9 @@ ferry_backend_api table(std::uint32_t abi) {
           close,
           telemetry,
           ferry::module::report_last_error,
-          profile};
+          profile,
+          image_staging,
+          submit_images};
 }
 
 }  // namespace

@@ -1,12 +1,13 @@
 // Failures on demand, from the environment at each call so that a test can switch them in one process.
 //   FERRY_FAKE_FAIL     an entry, or several with commas: describe supported build open io open_session staging submit
-//                       wait telemetry profile. It fails with a message that names it.
+//                       image_staging submit_images wait telemetry profile. It fails with a message that names it.
 //   FERRY_FAKE_MODE     any of, with commas:
 //                         wrong_abi      the table carries another ABI number
 //                         no_library     supported says that the SDK is missing
 //                         slow_build     a build takes 5 s in 100 steps; it can be cancelled
 //                         empty_plan     build succeeds without a plan
 //                         float_engine   whatever the graph asked for, layers run in float
+//                         images         pictures cross as pixels: image_staging and submit_images work
 //                         nan | zeros | other_network | unwritten    what outputs hold
 //   FERRY_FAKE_GPU      "name,compute capability,driver": the engine claims to run on such a GPU
 //   FERRY_FAKE_VERSION  the SDK version it claims; default 1.0.0

@@ -95,6 +95,8 @@ extern "C" __attribute__((visibility("default"))) const ferry_backend_api* ferry
                                      close,
                                      telemetry,
                                      ferry::module::report_last_error,
-                                     nullptr};  // profile
+                                     nullptr,   // profile
+                                     nullptr,   // image_staging
+                                     nullptr};  // submit_images
   return &api;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda_pictures/preparer.h"
 #include "cuda_support/peaks.h"
 
 namespace ferry::nvinfer {
@@ -50,6 +51,9 @@ std::string io_json(const GpuEngine& engine) {
                {"device", device_json(engine.device())},
                {"sdk_version", engine.sdk_version()},
                {"device_memory_bytes", engine.weights_bytes() + engine.arena_bytes()}};
+  const std::vector<Port>& in = engine.inputs();
+  json["images"] =
+      pictures::kernels().compiled() && in.size() == 1 && pictures::input_for(in[0].dtype, in[0].shape).has_value();
   json["precision_proof"] = Json::parse(to_json(engine.proof()));
   if (engine.options().layer_info) json["layer_info"] = Json::parse(engine.layers_json(), nullptr, false);
   return json.dump();

@@ -80,15 +80,29 @@ void Lane::compute_and_fetch(const Network& network, const Staging& staging, con
 
 void Lane::run(const Network& network, const Staging& staging, const void* const* inputs, Uploader& uploader,
                const cuda::Stream& stream, const Marks* marks, bool graphs) {
+  const auto upload = [&] {
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      const std::size_t size = network.inputs()[i].row_bytes * static_cast<std::size_t>(batch_);
+      uploader.upload(inputs_[i].data(), staging.input(i), inputs[i], size, stream);
+    }
+  };
+  run_after(upload, network, staging, stream, marks, graphs);
+}
+
+void Lane::run_prepared(const std::function<void(void* input)>& prepare, const Network& network, const Staging& staging,
+                        const cuda::Stream& stream, const Marks* marks, bool graphs) {
+  run_after([&] { prepare(inputs_.front().data()); }, network, staging, stream, marks, graphs);
+}
+
+template <typename Fill>
+void Lane::run_after(const Fill& fill, const Network& network, const Staging& staging, const cuda::Stream& stream,
+                     const Marks* marks, bool graphs) {
   // The first request of a batch size runs as it is: it warms up what a capture must not contain.
   if (graphs && warm_ && !whole_.graph && !whole_.refused) {
     capture(whole_, stream, [&] { compute_and_fetch(network, staging, stream, marks, &cuda::Event::record_in_graph); });
   }
   if (marks != nullptr) marks->begin.record(stream);
-  for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    const std::size_t size = network.inputs()[i].row_bytes * static_cast<std::size_t>(batch_);
-    uploader.upload(inputs_[i].data(), staging.input(i), inputs[i], size, stream);
-  }
+  fill();
   if (marks != nullptr) marks->uploaded.record(stream);
   if (whole_.graph) {
     whole_.graph.launch(stream);

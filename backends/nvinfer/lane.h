@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -36,6 +37,9 @@ class Lane {
   /// and so costs nothing.
   void run(const Network& network, const Staging& staging, const void* const* inputs, Uploader& uploader,
            const cuda::Stream& stream, const Marks* marks, bool graphs);
+  /// The same where `prepare(address)` enqueues what fills the only input on the device.
+  void run_prepared(const std::function<void(void* input)>& prepare, const Network& network, const Staging& staging,
+                    const cuda::Stream& stream, const Marks* marks, bool graphs);
   /// Computes on the inputs that are on the device.
   void run_resident(const cuda::Stream& stream, const Marks* marks, bool graphs);
   /// Binds another executor to this lane's batch and buffers: it computes on the same inputs.
@@ -56,6 +60,9 @@ class Lane {
   };
   void compute_and_fetch(const Network& network, const Staging& staging, const cuda::Stream& stream, const Marks* marks,
                          void (cuda::Event::*record)(const cuda::Stream&) const);
+  template <typename Fill>
+  void run_after(const Fill& fill, const Network& network, const Staging& staging, const cuda::Stream& stream,
+                 const Marks* marks, bool graphs);
   template <typename Enqueue>
   void capture(Recording& recording, const cuda::Stream& stream, const Enqueue& enqueue);
 

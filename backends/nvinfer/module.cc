@@ -122,6 +122,20 @@ ferry_status submit(ferry_session* session, const ferry_run_args* args) {
   });
 }
 
+ferry_status image_staging(ferry_session* session, uint64_t size, void** memory) {
+  return guard([&] {
+    const cuda::Current current(session->engine->context());
+    *memory = session->session->image_staging(size);
+  });
+}
+
+ferry_status submit_images(ferry_session* session, const ferry_images_args* args) {
+  return guard([&] {
+    const cuda::Current current(session->engine->context());
+    session->session->submit_images(checked(args));
+  });
+}
+
 ferry_status wait(ferry_session* session, ferry_times* times) {
   return guard([&] {
     const cuda::Current current(session->engine->context());
@@ -184,6 +198,8 @@ extern "C" __attribute__((visibility("default"))) const ferry_backend_api* ferry
                                         close,
                                         telemetry,
                                         copy_last_error,
-                                        profile};
+                                        profile,
+                                        image_staging,
+                                        submit_images};
   return &api;
 }

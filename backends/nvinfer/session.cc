@@ -83,9 +83,13 @@ Lane& Session::make_lane(std::int64_t batch) {
   return oldest;
 }
 
-void Session::check(const ferry_run_args& args, bool resident, bool fetches) const {
+void Session::require_idle() const {
   if (in_flight_)
     throw Failure("", "a request is already in flight in this session", "call wait first, or open another session");
+}
+
+void Session::check(const ferry_run_args& args, bool resident, bool fetches) const {
+  require_idle();
   if (!resident) check_pointers(args.inputs, network_.inputs(), "input");
   if (!resident || fetches) {
     check_pointers(const_cast<const void* const*>(args.outputs), network_.outputs(), "output");
@@ -118,17 +122,23 @@ void Session::submit(const ferry_run_args& args) {
   const bool resident = (args.flags & FERRY_RUN_RESIDENT) != 0;
   const bool fetches = !resident || (args.flags & FERRY_RUN_FETCH) != 0;
   check(args, resident, fetches);
-  const Clock::time_point begin = Clock::now();
-  Lane& lane = lane_for(args.batch);
+  begin({resident, fetches, args.batch}, args.outputs, [&](Lane& lane) { start(lane, args); });
+  if (!resident) uploader_.expect_another();
+}
+
+void Session::begin(const Request& request, void* const* outputs, const std::function<void(Lane&)>& start) {
+  const Clock::time_point began = Clock::now();
+  Lane& lane = lane_for(request.batch);
   lane.last_used = ++uses_;
-  if (fetches) {
-    reserve(args.batch, Staging::Asked::kInternally);
-    std::copy_n(args.outputs, targets_.size(), targets_.begin());
+  if (request.fetches) {
+    reserve(request.batch, Staging::Asked::kInternally);
+    std::copy_n(outputs, targets_.size(), targets_.begin());
   }
-  request_ = {resident, fetches, args.batch, 0, &lane};
+  request_ = request;
+  request_.lane = &lane;
   in_flight_ = true;
   try {
-    start(lane, args);
+    start(lane);
     if (done_) done_->record(stream_);
   } catch (...) {
     try {
@@ -141,8 +151,31 @@ void Session::submit(const ferry_run_args& args) {
   if (std::string refusal = lane.take_refusal(); !refusal.empty() && !std::exchange(warned_, true)) {
     warn_("CUDA graph not used, kernels are launched one by one: " + refusal);
   }
-  request_.enqueue_ms = milliseconds_since(begin);
-  if (!resident) uploader_.expect_another();
+  request_.enqueue_ms = milliseconds_since(began);
+}
+
+void* Session::image_staging(std::uint64_t size) {
+  require_idle();
+  if (!preparer_) {
+    const std::vector<Port>& in = network_.inputs();
+    const auto input = in.size() == 1 ? pictures::input_for(in[0].dtype, in[0].shape) : std::nullopt;
+    if (!input) throw Failure("", "the engine's input is not a batch of square pictures", "", FERRY_UNSUPPORTED);
+    if (!pictures::kernels().compiled()) throw Failure("", cuda::kNoKernels, cuda::kNoKernelsRemedy, FERRY_UNSUPPORTED);
+    preparer_ = std::make_unique<pictures::Preparer>(*input);
+  }
+  return preparer_->staging(size);
+}
+
+void Session::submit_images(const ferry_images_args& args) {
+  require_idle();
+  if (!preparer_) throw Failure("", "there are no pictures yet", "call image_staging first");
+  check_pointers(const_cast<const void* const*>(args.outputs), network_.outputs(), "output");
+  const std::string refusal = pictures::refusal(args, preparer_->input(), preparer_->staging_bytes());
+  if (!refusal.empty()) throw Failure("", "the pictures cannot be prepared: " + refusal, "");
+  begin({false, true, args.batch}, args.outputs, [&](Lane& lane) {
+    lane.run_prepared([&](void* input) { preparer_->enqueue(args, input, stream_); }, network_, staging_, stream_,
+                      marks(), options_.graphs);
+  });
 }
 
 ferry_times Session::times() const {

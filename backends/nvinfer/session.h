@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend_abi.h"
+#include "cuda_pictures/preparer.h"
 #include "cuda_support/context.h"
 #include "nvinfer/lane.h"
 #include "nvinfer/options.h"
@@ -28,6 +29,8 @@ class Session {
   /// Throw Failure or cuda::Error. See backend_abi.h for the contracts.
   void staging(std::int64_t batch, void** inputs, void** outputs);
   void submit(const ferry_run_args& args);
+  void* image_staging(std::uint64_t size);
+  void submit_images(const ferry_images_args& args);
   void wait(ferry_times* times);
   /// Each layer's time on the inputs of the last run at this batch: `layers` as backend_abi.h has it under `profile`.
   nlohmann::json profile(std::int64_t batch, int runs);
@@ -40,6 +43,9 @@ class Session {
     Lane* lane = nullptr;
   };
   void start(Lane& lane, const ferry_run_args& args);
+  /// What every request has in common: the lane, memory for outputs, times, and an end to it where `start` throws.
+  void begin(const Request& request, void* const* outputs, const std::function<void(Lane&)>& start);
+  void require_idle() const;
   Lane& lane_for(std::int64_t batch);
   Lane& make_lane(std::int64_t batch);
   void reserve(std::int64_t batch, Staging::Asked asked);
@@ -58,6 +64,7 @@ class Session {
   std::optional<cuda::Event> done_;  // where waiting is to leave the core to others
   Staging staging_;
   Uploader uploader_;
+  std::unique_ptr<pictures::Preparer> preparer_;  // made when pictures are first asked for
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::uint64_t uses_ = 0;
   bool in_flight_ = false;

@@ -1,6 +1,8 @@
 // Backends: the engines that run a network. Each is a module loaded at run time; any of them may be absent.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -108,7 +110,17 @@ struct EngineInfo {
   std::string backend, backend_display_name, sdk_version;
   std::int64_t device_memory_bytes = 0;
   bool resident = false;             // Session::submit takes `resident`
+  bool images = false;               // Session::submit_images works: pictures cross as pixels
   std::string precision_proof_json;  // {"layers":N,"by_type":{...}}; empty if the engine cannot tell
+};
+
+/// A picture in a session's image staging, and the window of it that the network gets: see `ferry_image` in
+/// backend_abi.h.
+struct StagedImage {
+  std::uint64_t offset = 0;
+  int stride = 0, width = 0, height = 0;
+  int part_left = 0, part_top = 0, part_width = 0, part_height = 0;
+  int resized_width = 0, resized_height = 0, crop_left = 0, crop_top = 0;
 };
 
 /// One stream of requests over an engine. Move-only; one thread at a time. Keeps its engine alive.
@@ -137,6 +149,12 @@ class Session {
 
   /// Times each layer in `runs` runs on the inputs of the last run at this batch. Nothing where the engine cannot.
   std::optional<LayerProfile> profile(std::int64_t batch, int runs = 20);
+
+  /// Where EngineInfo::images: pinned memory for pictures, valid until the session ends or this is asked for more; and
+  /// a request that resizes, crops and normalises them on the device. `used`: bytes of that memory that hold pictures.
+  std::byte* image_staging(std::uint64_t size);
+  void submit_images(const std::vector<StagedImage>& images, std::uint64_t used, const std::array<float, 3>& mean,
+                     const std::array<float, 3>& std, const std::vector<std::byte*>& outputs);
 
  private:
   std::shared_ptr<Impl> impl_;

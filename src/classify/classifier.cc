@@ -44,11 +44,11 @@ class Taken {
   std::unique_ptr<SingleLane> lane_;
 };
 
-std::vector<Label> run_one(const Classifier::Impl& impl, const Taken& taken, const ImageU8& image) {
-  taken->lane.put(0, image, taken->preprocessor);
-  taken->lane.submit(1);
-  taken->lane.wait();
-  return impl.labels_of(taken->lane, 0);
+std::vector<Label> run_one(const Classifier::Impl& impl, const Taken& taken, const ImageView& image) {
+  taken->lane->put(0, image, taken->preprocessor);
+  taken->lane->submit(1);
+  taken->lane->wait();
+  return impl.labels_of(*taken->lane, 0);
 }
 
 }  // namespace
@@ -93,6 +93,23 @@ void Classifier::Impl::give_back(std::unique_ptr<SingleLane> lane) {
   returned_.notify_one();
 }
 
+std::vector<std::unique_ptr<Lane>> Classifier::Impl::take_lanes(std::int64_t batch, std::size_t count) {
+  std::vector<std::unique_ptr<Lane>> lanes;
+  {
+    const std::lock_guard lock(mutex_);
+    if (kept_batch_ == batch) lanes = std::move(kept_lanes_);
+    kept_lanes_.clear();
+  }
+  while (lanes.size() < count) lanes.push_back(Lane::make(tools, batch));
+  return lanes;
+}
+
+void Classifier::Impl::give_back(std::int64_t batch, std::vector<std::unique_ptr<Lane>> lanes) {
+  const std::lock_guard lock(mutex_);
+  kept_batch_ = batch;
+  kept_lanes_ = std::move(lanes);
+}
+
 Classifier Classifier::open(const std::string& model, const ClassifierOptions& options,
                             const OpenOptions& open_options) {
   Engine engine = open_engine(model, open_options);
@@ -115,8 +132,8 @@ std::vector<Label> Classifier::classify(const std::string& path) const {
 
 std::vector<Label> Classifier::classify_bytes(std::string_view bytes, const std::string& name) const {
   Taken taken(*impl_);
-  decode_image(bytes, name, impl_->options.decode, taken->image);
-  return run_one(*impl_, taken, taken->image);
+  const ImageView image = decode_part(bytes, name, impl_->options.decode, impl_->tools.preprocessing, taken->image);
+  return run_one(*impl_, taken, image);
 }
 
 std::vector<Label> Classifier::classify_pixels(const ImageU8& image) const {

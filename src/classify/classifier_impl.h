@@ -13,8 +13,8 @@ namespace ferry {
 
 /// What one single picture needs. Kept for the next one.
 struct SingleLane {
-  explicit SingleLane(const LaneTools& tools) : lane(tools, 1), preprocessor(tools.preprocessing) {}
-  Lane lane;
+  explicit SingleLane(const LaneTools& tools) : lane(Lane::make(tools, 1)), preprocessor(tools.preprocessing) {}
+  std::unique_ptr<Lane> lane;
   Preprocessor preprocessor;
   ImageU8 image;
 };
@@ -27,6 +27,10 @@ struct Classifier::Impl {
   std::unique_ptr<SingleLane> take();
   void give_back(std::unique_ptr<SingleLane> lane);
 
+  /// The lanes of a stream; those of the last stream with this batch where nobody else has them.
+  std::vector<std::unique_ptr<Lane>> take_lanes(std::int64_t batch, std::size_t count);
+  void give_back(std::int64_t batch, std::vector<std::unique_ptr<Lane>> lanes);
+
   ClassifierOptions options;
   LaneTools tools;
   std::vector<std::string> names;
@@ -36,6 +40,8 @@ struct Classifier::Impl {
   std::condition_variable returned_;
   std::vector<std::unique_ptr<SingleLane>> idle_;
   int in_use_ = 0;
+  std::int64_t kept_batch_ = 0;
+  std::vector<std::unique_ptr<Lane>> kept_lanes_;
 };
 
 }  // namespace ferry

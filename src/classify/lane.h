@@ -20,31 +20,37 @@ struct LaneTools {
 
 class Lane {
  public:
-  /// For batches of up to `capacity` pictures. `tools` must outlive it.
-  Lane(const LaneTools& tools, std::int64_t capacity);
+  /// For batches of up to `capacity` pictures: one that prepares pictures itself, or one that leaves it to the engine
+  /// where that takes pixels. `tools` must outlive it.
+  static std::unique_ptr<Lane> make(const LaneTools& tools, std::int64_t capacity);
+  virtual ~Lane() = default;
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
 
   /// Puts a decoded picture into a row. Several threads may fill different rows at once, each with its own
   /// preprocessor.
-  void put(std::size_t row, const ImageU8& image, Preprocessor& preprocessor);
+  virtual void put(std::size_t row, const ImageView& image, Preprocessor& preprocessor) = 0;
   /// Copies a row to another.
-  void move(std::size_t from, std::size_t to);
+  virtual void move(std::size_t from, std::size_t to) = 0;
 
   /// Runs the first `count` rows: starts it, and waits for its end. Throws Error(kRun).
   void submit(std::size_t count);
-  void wait();
+  virtual void wait() { session_.wait(); }
 
   /// After `wait`: the k best classes of a row with their probabilities. Throws Error(kRun) if the row holds a NaN.
   std::vector<ClassScore> best(std::size_t row, int k) const;
 
- private:
-  void put_values(std::byte* to, std::span<const std::uint8_t> pixels) const;
-  std::span<const float> scores(std::size_t row, std::vector<float>& widened) const;
+ protected:
+  Lane(const LaneTools& tools, std::int64_t capacity);
+  virtual void start(std::int64_t batch, std::size_t count) = 0;
 
   const LaneTools& tools_;
   std::int64_t capacity_;
   Session session_;
   Session::Staging staging_;
-  std::vector<std::uint16_t> half_;  // for FP16 inputs: what each pixel value of each channel becomes
+
+ private:
+  std::span<const float> scores(std::size_t row, std::vector<float>& widened) const;
 };
 
 }  // namespace ferry

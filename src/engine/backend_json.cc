@@ -96,6 +96,7 @@ EngineInfo read_io(const std::string& io, const BackendInfo& backend) {
     info.sdk_version = text(json, "sdk_version");
     info.device_memory_bytes = json.value("device_memory_bytes", std::int64_t{0});
     info.resident = json.value("resident", info.device.kind == "gpu");
+    info.images = json.value("images", false);
     if (json.contains("precision_proof") && !json["precision_proof"].is_null())
       info.precision_proof_json = json["precision_proof"].dump();
   });

@@ -163,6 +163,52 @@ void Session::submit(std::int64_t batch, const std::vector<const std::byte*>& in
   impl_->engine->check(impl_->engine->api().submit(impl_->handle, &args), Stage::kRun);
 }
 
+namespace {
+
+void require_images(const EngineInfo& info, bool entry) {
+  if (info.images && entry) return;
+  throw Error(Stage::kRun, info.backend_display_name, "this engine takes no pictures as pixels: prepare them first");
+}
+
+ferry_image placed(const StagedImage& i) {
+  return {i.offset,     i.stride,      i.width,         i.height,         i.part_left, i.part_top,
+          i.part_width, i.part_height, i.resized_width, i.resized_height, i.crop_left, i.crop_top};
+}
+
+}  // namespace
+
+std::byte* Session::image_staging(std::uint64_t size) {
+  const ferry_backend_api& api = impl_->engine->api();
+  require_images(impl_->engine->info, api.image_staging != nullptr);
+  void* memory = nullptr;
+  impl_->engine->check(api.image_staging(impl_->handle, size, &memory), Stage::kRun);
+  return static_cast<std::byte*>(memory);
+}
+
+void Session::submit_images(const std::vector<StagedImage>& images, std::uint64_t used,
+                            const std::array<float, 3>& mean, const std::array<float, 3>& std,
+                            const std::vector<std::byte*>& outputs) {
+  const EngineInfo& info = impl_->engine->info;
+  const ferry_backend_api& api = impl_->engine->api();
+  require_images(info, api.submit_images != nullptr);
+  check_batch(info, static_cast<std::int64_t>(images.size()));
+  if (outputs.size() != info.outputs.size())
+    throw Error(Stage::kRun, info.backend_display_name,
+                fmt::format("{} outputs were given; this engine has {}", outputs.size(), info.outputs.size()));
+  std::vector<ferry_image> all;
+  for (const StagedImage& image : images) all.push_back(placed(image));
+  const std::vector<void*> out(outputs.begin(), outputs.end());
+  ferry_images_args args{};
+  args.struct_size = sizeof args;
+  args.batch = static_cast<std::int64_t>(images.size());
+  args.images = all.data();
+  args.used = used;
+  std::copy(mean.begin(), mean.end(), args.mean);
+  std::copy(std.begin(), std.end(), args.std);
+  args.outputs = out.data();
+  impl_->engine->check(api.submit_images(impl_->handle, &args), Stage::kRun);
+}
+
 void Session::wait(RunTimes* times) {
   ferry_times measured{kUnknown, kUnknown, kUnknown, kUnknown};
   // Nobody asks: the module need not find out.

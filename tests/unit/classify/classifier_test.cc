@@ -104,6 +104,29 @@ TEST_F(ClassifierTest, AStreamGivesTheSameInOrderWhateverBatchAndThreads) {
   }
 }
 
+TEST_F(ClassifierTest, PicturesPreparedByTheEngineGetTheSameLabels) {
+  std::vector<ImageItem> items = mixed_items();
+  items.push_back({fixture("small.png"), -1});
+  items.push_back({fixture("orientation6.jpg"), -1});
+  const auto here = pictures_of(items), there = pictures_of(items);
+  const std::vector<Classified> expected = all(classifier(4, 2), *here);
+  environment.set("FERRY_FAKE_MODE", "images");
+  const Classifier c = classifier(4, 2);
+  ASSERT_TRUE(c.engine().info().images);
+  const std::vector<Classified> results = all(c, *there);
+  ASSERT_EQ(results.size(), expected.size());
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    EXPECT_EQ(results[i].error, expected[i].error);
+    EXPECT_TRUE(same(results[i].labels, expected[i].labels)) << results[i].name;
+    if (!expected[i].error.empty()) continue;
+    EXPECT_TRUE(same(c.classify(results[i].name), expected[i].labels));
+  }
+  for (const char* entry : {"image_staging", "submit_images"}) {
+    environment.set("FERRY_FAKE_FAIL", entry);
+    EXPECT_THAT(error_of([&] { classifier().classify(fixture("grey.jpg")); }).cause(), testing::HasSubstr(entry));
+  }
+}
+
 TEST_F(ClassifierTest, StopHandsOnWhatIsInFlightAndSaysSo) {
   const auto source = pictures_of(mixed_items());
   std::vector<std::size_t> numbers;
