@@ -11,6 +11,7 @@
 
 #include "ferry/backend.h"
 #include "ferry/image.h"
+#include "ferry/measure.h"
 #include "ferry/pictures.h"
 
 namespace ferry {
@@ -30,6 +31,7 @@ struct ClassifierOptions {
   DecodeOptions decode;
   std::int64_t batch = 0;  // pictures of a stream that run together; 0: chosen for the engine
   int threads = 0;         // that decode a stream; 0: one for each processor
+  int thumbnail = 0;       // side of the JPEG of the network's crop that each picture of a stream gets; 0: none
 };
 
 /// What a model's files say about the pictures it wants: a plan's sidecar, an ONNX file's metadata, or a checkpoint
@@ -48,6 +50,7 @@ struct Classified {
   int label = -1;             // the class it belongs to, where the source knows it
   std::vector<Label> labels;  // empty: broken
   std::string error;          // why it could not be read; empty: it was
+  std::string thumbnail;      // JPEG, if asked for
 };
 
 struct ClassifyReport {
@@ -92,5 +95,11 @@ class Classifier {
  private:
   std::shared_ptr<Impl> impl_;
 };
+
+/// One who takes part in `measure` (ferry/measure.h) end to end: a run takes all of `encoded`, pictures in memory, from
+/// their bytes to their labels, overlapped as `classify_all` does it; a single one by `classify_bytes`. Throws
+/// Error(kRun) from a run in which a picture could not be classified.
+Competitor end_to_end(const Classifier& classifier, std::vector<std::string> encoded, const std::string& name,
+                      const std::string& precision);
 
 }  // namespace ferry

@@ -16,6 +16,7 @@ struct Picture {
   std::string bytes;       // the encoded picture, unless `is_file`
   bool is_file = true;     // `name` is a path and the file has not been read yet
   int label = -1;          // class number, where the source knows it
+  std::string thumbnail;   // for who makes one while reading
   std::string error;       // not empty: it cannot be had, and why
   std::size_t number = 0;  // of the stream, from 0; set by who reads the source
 };

@@ -2,10 +2,12 @@
 // and one thread (the caller's) starts them, waits for the oldest and hands its pictures on in order.
 #include <chrono>
 #include <deque>
+#include <optional>
 
 #include "classify/classifier_impl.h"
 #include "ferry/error.h"
 #include "image/feeder.h"
+#include "image/thumbnail.h"
 
 namespace ferry {
 namespace {
@@ -24,11 +26,11 @@ class Stream {
   using Consume = std::function<bool(Classified&&)>;
   using Stop = std::function<bool()>;
 
-  Stream(const Classifier::Impl& impl, PictureSource& pictures, const Consume& consume, const Stop& stop)
+  Stream(Classifier::Impl& impl, PictureSource& pictures, const Consume& consume, const Stop& stop)
       : impl_(impl), consume_(consume), stop_(stop) {
     report_.batch = batch_of(impl.options, impl.tools.engine.info(), pictures.total());
     const std::size_t lanes = lanes_for(impl.tools.engine.info());
-    for (std::size_t i = 0; i < lanes; ++i) lanes_.push_back(std::make_unique<Lane>(impl.tools, report_.batch));
+    lanes_ = impl.take_lanes(report_.batch, lanes);
     const FeederOptions options{static_cast<std::size_t>(report_.batch), lanes, impl.options.threads};
     feeder_ = std::make_unique<BatchFeeder>(pictures, options, [this] { return filler(); });
   }
@@ -42,6 +44,9 @@ class Stream {
         start_next();
     }
     while (!flight_.empty() && !refused_) deliver();
+    feeder_.reset();
+    // After an early end, rows that were filled and never run lie in them.
+    if (!refused_ && !report_.interrupted) impl_.give_back(report_.batch, std::move(lanes_));
     report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return report_;
   }
@@ -52,16 +57,31 @@ class Stream {
     std::size_t rows = 0;  // that hold a picture
   };
 
+  // What one decoding thread keeps.
+  struct Tools {
+    Preprocessor preprocessor;
+    std::optional<Preprocessor> small;  // for thumbnails
+    ImageU8 image;
+  };
+
   FillRow filler() {
-    struct Tools {
-      Preprocessor preprocessor;
-      ImageU8 image;
-    };
-    auto tools = std::make_shared<Tools>(Tools{Preprocessor(impl_.tools.preprocessing), {}});
-    return [this, tools](Picture& picture, std::size_t lane, std::size_t row) {
-      decode_image(encoded_bytes(picture), picture.name, impl_.options.decode, tools->image);
-      lanes_[lane]->put(row, tools->image, tools->preprocessor);
-    };
+    const Preprocessing& preset = impl_.tools.preprocessing;
+    auto tools = std::make_shared<Tools>(Tools{Preprocessor(preset), std::nullopt, {}});
+    if (impl_.options.thumbnail > 0) tools->small.emplace(thumbnail_preset(preset, impl_.options.thumbnail));
+    return [this, tools](Picture& picture, std::size_t lane, std::size_t row) { fill(*tools, picture, lane, row); };
+  }
+
+  void fill(Tools& tools, Picture& picture, std::size_t lane, std::size_t row) {
+    const DecodeOptions& decode = impl_.options.decode;
+    const std::string bytes = encoded_bytes(picture);
+    if (!tools.small) {
+      lanes_[lane]->put(row, decode_part(bytes, picture.name, decode, impl_.tools.preprocessing, tools.image),
+                        tools.preprocessor);
+      return;
+    }
+    decode_image(bytes, picture.name, decode, tools.image);
+    lanes_[lane]->put(row, tools.image, tools.preprocessor);
+    picture.thumbnail = thumbnail(tools.image, *tools.small);
   }
 
   void start_next() {
@@ -93,6 +113,7 @@ class Stream {
       result.name = std::move(picture.name);
       result.label = picture.label;
       result.error = std::move(picture.error);
+      result.thumbnail = std::move(picture.thumbnail);
       if (result.error.empty()) label(lane, row++, result);
       ++(result.error.empty() ? report_.classified : report_.broken);
       if (!consume_(std::move(result))) {
@@ -112,7 +133,7 @@ class Stream {
     }
   }
 
-  const Classifier::Impl& impl_;
+  Classifier::Impl& impl_;
   const Consume& consume_;
   const Stop& stop_;
   ClassifyReport report_;

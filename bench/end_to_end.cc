@@ -1,0 +1,150 @@
+// From JPEG bytes in memory to labels: what decoding alone reaches, what the engine alone reaches, what both together
+// reach, and how long a single picture takes. One JSON object on stdout.
+//   end_to_end MODEL FOLDER [BATCH [SECONDS [THREADS]]]
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "ferry/ferry.h"
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+std::vector<std::string> read_pictures(const std::string& folder) {
+  std::vector<std::string> encoded;
+  const std::unique_ptr<ferry::PictureSource> source = ferry::open_pictures({folder});
+  for (ferry::Picture picture; source->next(picture); picture = {}) encoded.push_back(ferry::encoded_bytes(picture));
+  return encoded;
+}
+
+struct Settings {
+  std::int64_t batch = 0;
+  double seconds = 3;
+  int threads = 0;
+};
+
+// Pictures a second through decoding alone, on all threads; with `prepare` through resize, crop and normalise too.
+double decoding(const std::vector<std::string>& encoded, const Settings& s, const ferry::Preprocessing& preset,
+                bool prepare) {
+  const int threads = s.threads > 0 ? s.threads : static_cast<int>(std::thread::hardware_concurrency());
+  std::atomic<std::size_t> next = 0;
+  const Clock::time_point begin = Clock::now();
+  {
+    std::vector<std::jthread> workers;
+    for (int t = 0; t < threads; ++t)
+      workers.emplace_back([&] {
+        ferry::Preprocessor preprocessor(preset);
+        ferry::ImageU8 memory;
+        std::vector<float> planes(preprocessor.floats());
+        while (seconds_since(begin) < s.seconds) {
+          const std::string& bytes = encoded[next++ % encoded.size()];
+          const ferry::ImageView image = ferry::decode_part(bytes, "picture", {}, preset, memory);
+          if (prepare) preprocessor.run(image, planes.data());
+        }
+      });
+  }
+  return static_cast<double>(next) / seconds_since(begin);
+}
+
+// Pictures a second through the engine alone: prepared inputs in staging memory, as many requests in flight as streams
+// of pictures have.
+double inference(const ferry::Engine& engine, std::int64_t batch, double seconds) {
+  std::vector<ferry::Session> sessions;
+  std::vector<ferry::Session::Staging> memory;
+  const std::size_t in_flight = engine.info().device.kind == "gpu" ? 3 : 1;
+  for (std::size_t i = 0; i < in_flight; ++i) {
+    sessions.push_back(engine.new_session());
+    memory.push_back(sessions.back().staging(batch));
+  }
+  const auto start = [&](std::size_t i) {
+    sessions[i].submit(batch, {memory[i].inputs.begin(), memory[i].inputs.end()}, memory[i].outputs);
+  };
+  for (int warm = 0; warm < 3; ++warm)
+    for (std::size_t i = 0; i < in_flight; ++i) start(i), sessions[i].wait();
+  for (std::size_t i = 0; i < in_flight; ++i) start(i);
+  std::int64_t done = 0;
+  const Clock::time_point begin = Clock::now();
+  for (std::size_t i = 0; seconds_since(begin) < seconds; i = (i + 1) % in_flight, done += batch) {
+    sessions[i].wait();
+    start(i);
+  }
+  const double rate = static_cast<double>(done) / seconds_since(begin);
+  for (ferry::Session& session : sessions) session.wait();
+  return rate;
+}
+
+double together(const ferry::Classifier& classifier, const std::vector<std::string>& encoded, double seconds,
+                std::int64_t& batch) {
+  std::int64_t done = 0;
+  const Clock::time_point begin = Clock::now();
+  while (done == 0 || seconds_since(begin) < seconds) {
+    const std::unique_ptr<ferry::PictureSource> source = ferry::pictures_in_memory(encoded);
+    const ferry::ClassifyReport report = classifier.classify_all(*source, [](ferry::Classified&&) { return true; });
+    done += static_cast<std::int64_t>(report.classified);
+    batch = report.batch;
+  }
+  return static_cast<double>(done) / seconds_since(begin);
+}
+
+ferry::Statistics single(const ferry::Classifier& classifier, const std::vector<std::string>& encoded, double seconds) {
+  std::vector<double> milliseconds;
+  const Clock::time_point begin = Clock::now();
+  for (std::size_t i = 0; seconds_since(begin) < seconds || i < 20; ++i) {
+    const Clock::time_point one = Clock::now();
+    classifier.classify_bytes(encoded[i % encoded.size()]);
+    if (i >= 10) milliseconds.push_back(1e3 * seconds_since(one));
+  }
+  return ferry::statistics(milliseconds);
+}
+
+int run(const std::string& model, const std::string& folder, const Settings& s) {
+  const std::vector<std::string> encoded = read_pictures(folder);
+  ferry::ClassifierOptions options;
+  options.batch = s.batch;
+  options.threads = s.threads;
+  const ferry::Classifier classifier = ferry::Classifier::open(model, options);
+  const ferry::Preprocessing& preset = classifier.preprocessing();
+  std::int64_t batch = s.batch;
+  together(classifier, encoded, 0, batch);  // warms up, and tells the batch
+  std::vector<double> alone, both;
+  for (int round = 0; round < 3; ++round) {  // in turns, so that drift hits both alike
+    alone.push_back(inference(classifier.engine(), batch, s.seconds / 3));
+    both.push_back(together(classifier, encoded, s.seconds / 3, batch));
+  }
+  const ferry::Statistics latency = single(classifier, encoded, s.seconds);
+  const double decode = decoding(encoded, s, preset, false), prepare = decoding(encoded, s, preset, true);
+  const double engine_rate = ferry::statistics(alone).median, rate = ferry::statistics(both).median;
+  fmt::print(
+      "{{\"model\":\"{}\",\"engine\":\"{}\",\"device\":\"{}\",\"pixels_to_device\":{},\"pictures\":{},\"batch\":{},"
+      "\"threads\":{},\"decode_images_per_second\":{:.1f},\"decode_and_prepare_images_per_second\":{:.1f},"
+      "\"engine_images_per_second\":{:.1f},\"end_to_end_images_per_second\":{:.1f},\"share_of_engine\":{:.4f},"
+      "\"single_median_ms\":{:.4f},\"single_p90_ms\":{:.4f},\"single_p99_ms\":{:.4f}}}\n",
+      model, classifier.engine().info().backend, classifier.engine().info().device.name,
+      classifier.engine().info().images, encoded.size(), batch,
+      s.threads > 0 ? s.threads : static_cast<int>(std::thread::hardware_concurrency()), decode, prepare, engine_rate,
+      rate, rate / engine_rate, latency.median, latency.p90, latency.p99);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc < 3) return fmt::print(stderr, "usage: end_to_end MODEL FOLDER [BATCH [SECONDS [THREADS]]]\n"), 2;
+  Settings settings;
+  if (argc > 3) settings.batch = std::atoll(argv[3]);
+  if (argc > 4) settings.seconds = std::atof(argv[4]);
+  if (argc > 5) settings.threads = std::atoi(argv[5]);
+  return run(argv[1], argv[2], settings);
+} catch (const ferry::Error& error) {
+  fmt::print(stderr, "end_to_end: {}\n", error.what());
+  return 1;
+}
