@@ -1,9 +1,12 @@
 // ferry classify MODEL INPUTS...: photographs in, labels out.
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "classify_output.h"
+#include "classify_report.h"
 #include "cli.h"
 #include "console.h"
 #include "ferry/ferry.h"
@@ -23,7 +26,9 @@ struct Options {
   PreprocessingFlags preprocessing;
   ClassifierOptions classifier;
   std::vector<std::string> inputs;
-  std::string labels, format, output;
+  std::string labels, format, output, report;
+  std::vector<std::string> against;
+  std::size_t shown = 500;  // photographs of the report
 };
 
 struct Opened {
@@ -40,53 +45,77 @@ ClassifierOptions settled(const Options& options, const Model& model, std::strin
   return result;
 }
 
-Opened open(const Options& options, Model& model, const Context& context) {
+std::string engine_name(const Opened& opened) {
+  return opened.classifier.engine().info().backend_display_name + " " + opened.precision;
+}
+
+Opened open(const Options& options, const OpenFlags& flags, Model& model, const Context& context) {
   std::string names_from;
-  const ClassifierOptions classifier = settled(options, model, names_from);
+  ClassifierOptions classifier = settled(options, model, names_from);
+  if (!options.report.empty()) classifier.thumbnail = 224;
   std::vector<std::int64_t> batches{1, 8, 64};
   if (classifier.batch > 0) batches = {1, classifier.batch};
-  OpenedModel opened = open_model(model, options.open, batches, context);
+  OpenedModel opened = open_model(model, flags, batches, context);
   Classifier made(std::move(opened.engine), classifier);
   if (made.class_names().empty()) names_from = "none";
   return {std::move(made), opened.precision, names_from};
 }
 
-// One file may be named twice and a stream may be long: what counts is counted, not collected.
+// A stream may be long: what is written is not kept.
 class Run {
  public:
   Run(const Options& options, const Context& context)
-      : context_(context), output_(classify_format(options.format, options.output), options.output, context) {}
+      : context_(context),
+        output_(classify_format(options.format, options.output), options.output, context),
+        gathers_(!options.report.empty() || !options.against.empty()),
+        gathering_(!options.report.empty(), options.shown) {}
 
-  ClassifyReport over(const Classifier& classifier, PictureSource& pictures) {
-    const std::int64_t total = pictures.total();
-    Job job(context_, total > 0 ? fmt::format("classifying {} pictures", human_count(total)) : "classifying",
-            "pictures");
-    const Progress progress = job.progress();
-    std::int64_t seen = 0;
-    const auto consume = [&](Classified&& result) {
-      take(result);
-      progress("", ++seen, total);
-      return true;
-    };
-    ClassifyReport report = classifier.classify_all(pictures, consume, interrupted);
+  /// The run that is written.
+  ClassifyReport first(const Opened& opened, PictureSource& pictures) {
+    gathering_.begin_engine(engine_name(opened));
+    ClassifyReport report =
+        over(opened.classifier, pictures, "classifying", [this](Classified&& r) { take(std::move(r)); });
     output_.finish();
     return report;
   }
+  /// One that is held against it.
+  void another(const Opened& opened, PictureSource& pictures) {
+    gathering_.begin_engine(engine_name(opened));
+    over(opened.classifier, pictures, "holding against it", [this](Classified&& r) { gathering_.add(std::move(r)); });
+  }
 
   Json results() { return std::move(results_); }
+  Gathering& gathering() noexcept { return gathering_; }
 
  private:
-  void take(const Classified& result) {
+  ClassifyReport over(const Classifier& classifier, PictureSource& pictures, const std::string& what,
+                      const std::function<void(Classified&&)>& each) {
+    const std::int64_t total = pictures.total();
+    Job job(context_, total > 0 ? fmt::format("{} {} pictures", what, human_count(total)) : what, "pictures");
+    const Progress progress = job.progress();
+    std::int64_t seen = 0;
+    const auto consume = [&](Classified&& result) {
+      each(std::move(result));
+      progress("", ++seen, total);
+      return true;
+    };
+    return classifier.classify_all(pictures, consume, interrupted);
+  }
+
+  void take(Classified&& result) {
     if (!result.error.empty())
       console().err_line(fmt::format("{}{}: {}", console().err_style(Style::kYellow, "not classified: "),
                                      printable(result.name), printable(result.error)));
     output_.add(result);
     if (!context_.json.empty()) results_.push_back(tool::to_json(result));
+    if (gathers_) gathering_.add(std::move(result));
   }
 
   const Context& context_;
   ClassifyOutput output_;
   Json results_ = Json::array();
+  bool gathers_;
+  Gathering gathering_;
 };
 
 std::string described(const Opened& opened) {
@@ -119,17 +148,55 @@ Json as_json(const Opened& opened, const ClassifyReport& report, Json results) {
       {"results", std::move(results)}};
 }
 
+// A file is another model; anything else an engine for the same one.
+void hold_against(const std::string& what, const Options& options, Run& run, const Context& context) {
+  ModelOptions model_options = options.model;
+  OpenFlags flags = options.open;
+  std::error_code error;
+  if (std::filesystem::exists(what, error)) {
+    model_options = {};
+    model_options.model = what;
+    flags = {};
+  } else {
+    flags.backend = what;
+  }
+  Model model(model_options, context);
+  const std::unique_ptr<PictureSource> pictures = open_pictures(options.inputs);
+  run.another(open(options, flags, model, context), *pictures);
+}
+
+void write_report(const Options& options, const Opened& opened, Model& model, Run& run) {
+  ContactSheet& sheet = run.gathering().sheet();
+  sheet.title = fmt::format("{}: {} photographs", model.random() ? "RANDOM WEIGHTS" : model.stem(),
+                            human_count(static_cast<std::int64_t>(sheet.photographs.size() + sheet.left_out)));
+  sheet.facts = {{"model", model.origin()}, {"first engine", described(opened)}, {"when", timestamp()}};
+  write_file(options.report, to_html(sheet), Stage::kReport);
+}
+
+void check_usage(const Options& options) {
+  if (!options.against.empty() && std::count(options.inputs.begin(), options.inputs.end(), "-") > 0)
+    throw Error(Stage::kUsage, "--against", "standard input can be read only once",
+                "Name the pictures, or a list of them.");
+}
+
 int classify(const Options& options, const Context& context) {
+  check_usage(options);
   const std::unique_ptr<PictureSource> pictures = open_pictures(options.inputs);
   Model model(options.model, context);
   Run run(options, context);
-  const Opened opened = open(options, model, context);
+  const Opened opened = open(options, options.open, model, context);
   if (model.random()) context.warn("random weights (" + model.origin() + "): the labels mean nothing");
   context.note(described(opened));
-  const ClassifyReport report = run.over(opened.classifier, *pictures);
-  context.emit(as_json(opened, report, run.results()));
+  const ClassifyReport report = run.first(opened, *pictures);
+  for (const std::string& what : options.against)
+    if (!interrupted()) hold_against(what, options, run, context);
+  if (!options.report.empty()) write_report(options, opened, model, run);
+  Json json = as_json(opened, report, run.results());
+  if (!options.against.empty()) json["agreement"] = run.gathering().agreement();
+  context.emit(json);
   context.note(summary(report));
-  if (report.interrupted) return kInterruptedExit;
+  if (!options.against.empty()) context.note(run.gathering().agreement_text());
+  if (interrupted()) return kInterruptedExit;
   return report.broken > 0 ? kFailed : kGood;
 }
 
@@ -145,6 +212,13 @@ void add_options(CLI::App* verb, Options& options) {
   verb->add_option("--format", options.format, "table, csv or jsonl (default: by the ending of --output, else table)")
       ->type_name("NAME");
   verb->add_option("-o,--output", options.output, "Where the labels go (default: stdout)")->type_name("FILE");
+  verb->add_option("--report", options.report, "A contact sheet as one HTML page: photographs and labels")
+      ->type_name("FILE");
+  verb->add_option("--report-pictures", options.shown, "Photographs on it (default: 500)")->type_name("N");
+  verb->add_option("--against", options.against,
+                   "Another model's file or another engine's name: where does it disagree?")
+      ->type_name("WHAT")
+      ->allow_extra_args(false);
   options.preprocessing.add_to(verb);
   verb->add_flag("--exif", options.classifier.decode.exif_orientation,
                  "Turn pictures as their EXIF orientation says (torchvision does not)");

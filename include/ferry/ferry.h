@@ -5,6 +5,7 @@
 #include "ferry/checkpoint.h"
 #include "ferry/classifier.h"
 #include "ferry/compare.h"
+#include "ferry/contact_sheet.h"
 #include "ferry/engine_file.h"
 #include "ferry/error.h"
 #include "ferry/evaluate.h"

@@ -77,6 +77,21 @@ class Classify(CliTest):
             self.assertRegex(result.err, f"not classified: {name}.*{why}")
         self.assertEqual(6, self.labels("photos", "--max-pixels", 100, code=1)["broken"])
 
+    def test_a_contact_sheet_shows_where_engines_disagree(self):
+        other = self.narrow("other.safetensors", seed=2)
+        result = self.ferry("classify", self.name, "photos", *FAKE, "--against", "fake", "--against", other, "--report", "sheet.html", "--json")
+        same, another = result.json()["agreement"]
+        self.assertEqual((3, 3), (same["agree"], same["of"]))
+        self.assertEqual(3, another["of"])
+        page = (self.folder / "sheet.html").read_text()
+        self.assertEqual(3, page.count("data:image/jpeg;base64,"))
+        self.assertEqual(3, page.count("<figcaption>"))
+        self.assertIn("photos/sub/b.jpg", page)
+        self.assertNotRegex(page, "https?://")
+        self.assertIn("of 3", result.err)
+        self.fails("classify", self.name, "-", *FAKE, "--against", "fake", code=2, says="only once")
+        self.fails("classify", self.name, "photos", *FAKE, "--report", "no/folder/x.html", says="x.html")
+
     def test_labels_preset_and_batches(self):
         (self.folder / "names.txt").write_text("".join(f"name {i}\n" for i in range(10)))
         plain = self.labels("photos", "--batch", 2, "--decode-threads", 2)
