@@ -120,8 +120,8 @@ std::string to_html(const ContactSheet& sheet) {
       "<body><main><p class=\"over\">ferry</p><h1>{0}</h1><p class=\"lead\">{3}</p>{4}{5}"
       "<h2>How</h2><div class=\"card\"><dl>{6}</dl></div></main></body></html>\n",
       escape(sheet.title), html::kStyle, kSheetStyle, escape(lead(sheet)),
-      several ? group(sheet, "Where engines disagree", true) : "",
-      group(sheet, several ? "The others" : "", false), facts);
+      several ? group(sheet, "Where engines disagree", true) : "", group(sheet, several ? "The others" : "", false),
+      facts);
 }
 
 }  // namespace ferry
