@@ -163,7 +163,8 @@ typedef struct ferry_backend_api {
 
   /* What the module is, whatever the machine: {"name":"tensorrt_rtx","display_name":"TensorRT for
    * RTX","opens":["plan"],
-   * "builds":true,"kind":"gpu"|"cpu"|"gpu+cpu","reference":false,"precisions":["fp32","fp16"],"compiled_against":"1.7.1"}
+   * "builds":true,"kind":"gpu"|"cpu"|"gpu+cpu","reference":false,"precisions":["fp32","fp16"],"compiled_against":"1.7.1",
+   * "max_batch":8 (where no engine of this module takes more)}
    */
   ferry_status (*describe)(ferry_sink json);
 

@@ -35,6 +35,8 @@ class Contestant {
 
   /// Names, versions, device: copied into each row of the result.
   ComparisonRow row;
+  /// Sits out larger batches: its kind of engine takes none.
+  std::optional<std::int64_t> largest_batch;
 };
 
 /// An opened engine with one session. Outputs are filled with NaN before every run, so that one that is not written

@@ -70,8 +70,12 @@ std::unique_ptr<EngineContestant> open_one(const BackendInfo& info, const std::s
 
 void add_engine(Lineup& lineup, const BackendInfo& info, const std::string& precision, const Plan& plan,
                 const LineupOptions& options, Model& model, const Context& context) {
+  std::vector<std::int64_t> batches = plan.batches;
+  if (info.max_batch) std::erase_if(batches, [&](std::int64_t batch) { return batch > *info.max_batch; });
+  if (batches.empty()) return;
   try {
-    auto contestant = open_one(info, precision, model, plan.batches, options.force, context);
+    auto contestant = open_one(info, precision, model, batches, options.force, context);
+    contestant->largest_batch = info.max_batch;
     const bool referee = precision == "fp32" && (info.reference || opens(info, "onnx"));
     if (referee && (lineup.reference == nullptr || info.reference)) lineup.reference = contestant.get();
     if (lineup.input_shape.empty()) lineup.input_shape = contestant->input_shape();
@@ -177,6 +181,9 @@ Lineup open_all(const Plan& plan, const LineupOptions& options, Model& model, co
       }
       add_engine(lineup, info, precision, plan, options, model, context);
     }
+  for (const BackendInfo& info : plan.engines)
+    if (info.max_batch && *std::max_element(plan.batches.begin(), plan.batches.end()) > *info.max_batch)
+      notes.push_back(fmt::format("{} takes batches of 1 to {}", info.display_name, *info.max_batch));
   add_referee(lineup, plan, model, context, notes);
   if (!options.peers.empty() && model.has_network()) add_peers(lineup, plan, options.peers, model, context, notes);
   if (!options.peers.empty() && !model.has_network())

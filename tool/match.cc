@@ -125,6 +125,7 @@ std::vector<ComparisonRow> play(const Contestants& contestants, Contestant* refe
   const std::int64_t batch = input.shape[0];
   std::vector<Player> players;
   for (const auto& contestant : contestants) {
+    if (contestant->largest_batch && batch > *contestant->largest_batch) continue;
     Player player{contestant.get(), contestant->row};
     player.row.measurement.batch = batch;
     player.row.baseline = contestant.get() == reference;

@@ -30,6 +30,9 @@ BuildOptions read_options(const ferry_build_args& args) {
   refuse_option(options.workspace_bytes.has_value(), "workspace_bytes", "it needs no workspace");
   refuse_option(options.optimization_level.has_value(), "optimization_level", "it has no levels");
   refuse_option(options.tf32, "tf32", "it computes in FP16");
+  refuse_option(!options.tactics.empty(), "tactics", "it has no kernels but its own");
+  refuse_option(options.aux_streams.has_value(), "aux_streams", "its branches run in one kernel");
+  refuse_option(options.timing_runs.has_value(), "timing_runs", "it plans by a model and times nothing");
   return options;
 }
 

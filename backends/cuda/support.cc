@@ -43,10 +43,15 @@ Json verdict(const cuda::DeviceList& list) {
 namespace ferry::nvinfer {
 
 std::string describe_json() {
-  return nlohmann::json{{"name", "cuda"},         {"display_name", latency::kDisplayName},
-                        {"opens", {"plan"}},      {"builds", true},
-                        {"kind", "gpu"},          {"reference", false},
-                        {"precisions", {"fp16"}}, {"compiled_against", latency::kVersion}}
+  return nlohmann::json{{"name", "cuda"},
+                        {"display_name", latency::kDisplayName},
+                        {"opens", {"plan"}},
+                        {"builds", true},
+                        {"kind", "gpu"},
+                        {"reference", false},
+                        {"precisions", {"fp16"}},
+                        {"max_batch", latency::kMaxImages},
+                        {"compiled_against", latency::kVersion}}
       .dump();
 }
 

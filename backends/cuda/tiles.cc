@@ -149,11 +149,21 @@ class Chooser {
       const bool conv = layers_.layers[static_cast<std::size_t>(phase[0])].kind == LayerKind::kConv;
       cycles += machine_.meeting + (conv ? choose(phase) : kPoolCycles);
     }
-    choice_.ns = cycles / machine_.clock_ghz;
+    // Weights come from memory in every run: more of them than L2 keeps, as a rule.
+    choice_.ns = std::max(cycles / machine_.clock_ghz, weight_bytes() / (0.9 * machine_.memory_gbs));
     return std::move(choice_);
   }
 
  private:
+  double weight_bytes() const {
+    double bytes = 0;
+    for (const Layer& layer : layers_.layers)
+      if (layer.kind == LayerKind::kConv || layer.kind == LayerKind::kDense)
+        bytes += 2.0 * padded_channels(layers_.in(layer).channels) * layers_.out(layer).channels * layer.kernel *
+                 layer.kernel;
+    return bytes;
+  }
+
   std::vector<Candidate> options(int index) const {
     const auto i = static_cast<std::size_t>(index);
     const Layer& layer = layers_.layers[i];

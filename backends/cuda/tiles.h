@@ -15,6 +15,7 @@ struct Machine {
   int multiprocessors = 132;
   int shared_bytes = 232448;  // that one block may have
   double clock_ghz = 1.755;
+  double memory_gbs = 3350;     // of the card: its weights travel every run unless L2 keeps them
   double l2_bytes = 27;         // a cycle and multiprocessor, all of them reading
   double latency = 500;         // of activations
   double product = 8;           // of m16n8k16 on a quarter of a multiprocessor

@@ -28,19 +28,20 @@ struct Device {
 
 /// What a module is and what it can do on this machine. `usable` false comes with a reason and a remedy.
 struct BackendInfo {
-  std::string name;                     // "tensorrt_rtx": the name used on the command line and in files
-  std::string display_name;             // "TensorRT for RTX": for people
-  std::string gives;                    // one sentence: what the user gains
-  bool present = false;                 // the module is built and loads
-  bool usable = false;                  // it can run something here
-  bool can_build = false;               // it can build engines here (TensorRT for RTX can without a GPU)
-  bool builds = false;                  // it has engine files at all
-  bool reference = false;               // takes weights: the referee of comparisons
-  std::string kind;                     // "gpu", "cpu", "gpu+cpu"
-  std::vector<std::string> opens;       // of "plan", "onnx", "weights"
-  std::vector<std::string> precisions;  // of "fp32", "fp16", "int8"
-  std::string reason, remedy;           // why not usable; the exact command
-  std::string library, version;         // of the SDK, where found
+  std::string name;                       // "tensorrt_rtx": the name used on the command line and in files
+  std::string display_name;               // "TensorRT for RTX": for people
+  std::string gives;                      // one sentence: what the user gains
+  bool present = false;                   // the module is built and loads
+  bool usable = false;                    // it can run something here
+  bool can_build = false;                 // it can build engines here (TensorRT for RTX can without a GPU)
+  bool builds = false;                    // it has engine files at all
+  bool reference = false;                 // takes weights: the referee of comparisons
+  std::string kind;                       // "gpu", "cpu", "gpu+cpu"
+  std::vector<std::string> opens;         // of "plan", "onnx", "weights"
+  std::vector<std::string> precisions;    // of "fp32", "fp16", "int8"
+  std::optional<std::int64_t> max_batch;  // that any engine of it takes; empty: no limit of its own
+  std::string reason, remedy;             // why not usable; the exact command
+  std::string library, version;           // of the SDK, where found
   std::string module_path;
   std::vector<Device> devices;
 };

@@ -60,6 +60,7 @@ void read_description(const std::string& describe, BackendInfo& info) {
     info.kind = json.value("kind", "cpu");
     info.opens = json.value("opens", std::vector<std::string>());
     info.precisions = json.value("precisions", std::vector<std::string>());
+    if (json.contains("max_batch")) info.max_batch = json["max_batch"].get<std::int64_t>();
     info.builds = json.value("builds", false);
     info.reference = json.value("reference", false);
   });

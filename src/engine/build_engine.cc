@@ -1,6 +1,7 @@
 // ONNX -> plan + sidecar, through the cache.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -52,7 +53,13 @@ Job plan_job(const BuildRequest& request) {
   }
   const bool here = job.device && covers(job.key.compute_capability, job.device->compute_capability);
   if (!here) job.device.reset();
-  if (job.key.options.profiles.empty()) job.key.options.profiles = default_profiles(job.device);
+  if (job.key.options.profiles.empty()) {
+    job.key.options.profiles = default_profiles(job.device);
+    for (BatchProfile& p : job.key.options.profiles) {
+      p.max = std::min(p.max, info.max_batch.value_or(p.max));
+      p.opt = std::min(p.opt, p.max);
+    }
+  }
   job.cached_path = cached_plan_path(job.key);
   return job;
 }
