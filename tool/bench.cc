@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <optional>
 
 #include "cli.h"
 #include "console.h"
 #include "contestant.h"
 #include "ferry/ferry.h"
 #include "ferry/report.h"
+#include "form_flags.h"
 #include "layers_text.h"
 #include "load_match.h"
 #include "match.h"
@@ -29,12 +31,15 @@ struct Options {
   LoadFlags load;
   bool layers = false;
   MeasureFlags measure;
+  FormFlags form;
+  std::string report;
 };
 
 struct Bench {
   Contestants contestants;
   std::vector<std::string> names;  // of the models, in the same order
   bool random = false;
+  std::optional<GraphForm> pixels;  // of the first that takes uint8
 };
 
 Bench open_models(const Options& options, const std::vector<std::int64_t>& batches, const Context& context) {
@@ -42,10 +47,14 @@ Bench open_models(const Options& options, const std::vector<std::int64_t>& batch
   for (const std::string& name : options.models) {
     ModelOptions one = options.shared;
     one.model = name;
+    one.form = options.form.resolved();
     Model model(one, context);
     OpenedModel opened = open_model(model, options.open, batches, context);
-    bench.contestants.push_back(std::make_unique<EngineContestant>(std::move(opened.engine), opened.precision));
+    auto contestant = std::make_unique<EngineContestant>(std::move(opened.engine), opened.precision, model.form());
+    if (contestant->takes_pixels() && !bench.pixels) bench.pixels = model.form();
+    contestant->row.model = model.stem();
     bench.names.push_back(model.stem());
+    bench.contestants.push_back(std::move(contestant));
     bench.random = bench.random || model.random();
   }
   return bench;
@@ -66,7 +75,8 @@ std::string mode_cell(const Measurement& m) {
   return m.mode == "latency" ? m.mode : fmt::format("{} x{}", m.mode, m.sessions);
 }
 
-std::vector<std::string> table_row(const std::string& model, const ComparisonRow& row) {
+std::vector<std::string> table_row(const ComparisonRow& row) {
+  const std::string& model = row.model;
   const Measurement& m = row.measurement;
   if (!row.failure.empty()) return {model, row.engine, row.precision, std::to_string(m.batch), m.mode, "failed"};
   const Statistics& timed = m.timed_statistics();
@@ -105,21 +115,20 @@ std::string timed_lines(const Comparison& comparison) {
   return lines;
 }
 
-int show(const Comparison& comparison, const Bench& bench, const Context& context) {
+int show(const Comparison& comparison, const Bench& bench, const std::string& page, const Context& context) {
   std::vector<std::vector<std::string>> rows = {
       {"model", "engine", "type", "batch", "mode", "median ms", "p99 ms", "host ms", "images/s", "runs"}};
   std::string remarks;
   bool failed = false;
-  for (std::size_t i = 0; i < comparison.rows.size(); ++i) {
-    const ComparisonRow& row = comparison.rows[i];
-    const std::string& model = bench.names[i % bench.names.size()];
-    rows.push_back(table_row(model, row));
+  for (const ComparisonRow& row : comparison.rows) {
+    rows.push_back(table_row(row));
     failed = failed || !row.failure.empty();
     const std::string who = fmt::format("{} {} batch {}: ", row.engine, row.precision, row.measurement.batch);
     if (!row.failure.empty()) remarks += wrapped("! " + who + printable(row.failure), 98, 2) + "\n";
     for (const std::string& warning : row.measurement.warnings) remarks += wrapped("! " + who + warning, 98, 2) + "\n";
   }
   if (!context.json.empty()) context.emit_text(without_agreement(to_json(comparison)));
+  if (!page.empty()) write_file(page, to_html(comparison), Stage::kReport);
   if (bench.random) context.print("RANDOM WEIGHTS: speed is real, answers mean nothing\n");
   context.print(table(rows, "lllrlrrrr"));
   context.print("\n" + timed_lines(comparison));
@@ -166,9 +175,9 @@ int bench(const Options& options, const Context& context) {
   comparison.command = context.command;
   comparison.started_at = timestamp();
   const MeasureOptions how = options.measure.resolved(opened.contestants.front()->row.device_kind);
-  comparison.inputs = "standard normal, seed 1";
+  comparison.inputs = opened.pixels ? "random pixels, seed 1" : "standard normal, seed 1";
   for (const std::int64_t batch : batches) {
-    const Tensor input = Tensor::random_normal(input_shape(opened, batch), 1);
+    const Tensor input = test_pictures(input_shape(opened, batch), 1, opened.pixels ? &*opened.pixels : nullptr);
     for (const std::string& mode : modes) {
       Job job(context, fmt::format("measuring batch {}", batch));
       auto rows = play_mode(mode, options.load, opened.contestants, nullptr, input.view(), how, job.progress(),
@@ -182,7 +191,7 @@ int bench(const Options& options, const Context& context) {
     }
   }
   if (options.layers) say_who_has_no_layers(comparison);
-  return show(comparison, opened, context);
+  return show(comparison, opened, options.report, context);
 }
 
 }  // namespace
@@ -200,6 +209,8 @@ void add_bench(Cli& cli) {
   verb->add_flag("--layers", options->layers, "The time of each layer too, where the engine tells");
   options->open.add_to(verb);
   options->measure.add_to(verb);
+  options->form.add_to(verb);
+  verb->add_option("--report", options->report, "The result as one HTML page too")->type_name("FILE.html");
 }
 
 }  // namespace ferry::tool

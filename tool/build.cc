@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "console.h"
 #include "ferry/ferry.h"
+#include "form_flags.h"
 #include "lineup.h"
 #include "model.h"
 #include "plan_text.h"
@@ -25,6 +26,7 @@ struct Options {
   std::string tactics;
   bool tf32 = false, force = false;
   int device = 0;
+  FormFlags form;
 };
 
 // An ONNX file is built in the precision that it has; a checkpoint in fp32, unless asked otherwise.
@@ -65,7 +67,9 @@ std::string summary(const BuildOutcome& outcome) {
 
 int build(const Options& options, const Context& context) {
   BuildRequest request = request_of(options, context);  // refuses wrong usage before anything is read
-  Model model(options.model, context);
+  ModelOptions wanted = options.model;
+  wanted.form = options.form.resolved();
+  Model model(wanted, context);
   request.onnx_path = onnx_of(options, model);
   request.origin = model.origin();
   request.network = network_on_demand(model);
@@ -132,6 +136,7 @@ void add_build(Cli& cli) {
   verb->add_option("--precision", options->precision, "Of a checkpoint's export: fp32 or fp16 (default: fp32)")
       ->type_name("NAME");
   add_tuning_options(verb, *options);
+  options->form.add_to(verb);
   verb->add_flag("--force", options->force, "Build again even where the cache has it");
   verb->footer(
       "Examples:\n"

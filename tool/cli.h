@@ -40,6 +40,7 @@ void add_classify(Cli& cli);
 void add_bench(Cli& cli);
 void add_compare(Cli& cli);
 void add_tune(Cli& cli);
+void add_report(Cli& cli);
 void add_inspect(Cli& cli);
 void add_eval(Cli& cli);
 

@@ -8,6 +8,7 @@
 #include "console.h"
 #include "ferry/ferry.h"
 #include "ferry/report.h"
+#include "form_flags.h"
 #include "lineup.h"
 #include "load_match.h"
 #include "match.h"
@@ -26,6 +27,8 @@ struct Options {
   bool force = false;
   LoadFlags load;
   MeasureFlags measure;
+  FormFlags form;
+  std::string report;
 };
 
 LineupOptions lineup_options(const Options& options) {
@@ -52,15 +55,16 @@ Comparison start(Model& model, const std::vector<BackendInfo>& known, const Cont
 }
 
 void measure_all(const Lineup& lineup, const Plan& plan, const LoadFlags& load, const MeasureOptions& how,
-                 Comparison& comparison, const Context& context) {
+                 const GraphForm& form, Comparison& comparison, const Context& context) {
   constexpr std::uint64_t kSeed = 1;
   Shape shape = lineup.input_shape;
-  comparison.inputs = fmt::format("standard normal {}, seed {}", to_string(shape), kSeed);
+  comparison.inputs =
+      fmt::format("{} {}, seed {}", lineup.pixels ? "random pixels" : "standard normal", to_string(shape), kSeed);
   shape.insert(shape.begin(), 0);
   for (const std::int64_t batch : plan.batches) {
     shape[0] = batch;
     if (!lineup.contestants.empty()) {  // none: every engine failed, and the rows below say why
-      const Tensor input = Tensor::random_normal(shape, kSeed);
+      const Tensor input = test_pictures(shape, kSeed, lineup.pixels ? &form : nullptr);
       Job job(context, fmt::format("measuring batch {}", batch));
       for (const std::string& mode : load.mode_list())
         for (ComparisonRow& row : play_mode(mode, load, lineup.contestants, lineup.reference, input.view(), how,
@@ -76,6 +80,9 @@ void measure_all(const Lineup& lineup, const Plan& plan, const LoadFlags& load, 
 }
 
 void say_what_limits_it(const Lineup& lineup, Model& model, Comparison& comparison) {
+  if (const GraphForm form = model.form(); !is_default(form))
+    comparison.notes.push_back("Form of the ONNX graph: " + to_string(form) +
+                               "; engines that take the weights get the same pictures, normalised");
   for (const std::string& note : model.notes()) comparison.notes.push_back("The ONNX file was adapted: " + note);
   if (lineup.reference == nullptr)
     comparison.notes.push_back("No engine here can be the reference (fp32): outputs were only checked to be finite");
@@ -85,12 +92,13 @@ void say_what_limits_it(const Lineup& lineup, Model& model, Comparison& comparis
     comparison.notes.push_back("The reference is " + lineup.reference->row.engine + " in fp32");
 }
 
-int finish(const Comparison& comparison, const Context& context) {
+int finish(const Comparison& comparison, const std::string& page, const Context& context) {
   if (comparison.rows.empty())
     throw Error(Stage::kCompare, comparison.network,
                 fmt::format("no engine took part: {}", fmt::join(comparison.notes, "; ")),
                 "Engines and what they can run: ferry doctor.");
   if (!context.json.empty()) context.emit_text(to_json(comparison));
+  if (!page.empty()) write_file(page, to_html(comparison), Stage::kReport);
   context.print(to_table(comparison, console().color_out()));
   if (!all_agree(comparison)) return kDisagreement;
   const bool incomplete = std::any_of(comparison.rows.begin(), comparison.rows.end(),
@@ -103,14 +111,17 @@ int compare(const Options& options, const Context& context) {
   options.load.mode_list();  // refuse wrong usage before anything is opened
   options.load.session_count();
   const std::vector<BackendInfo> known = known_engines(wanted.backends);
-  Model model(options.model, context);
+  ModelOptions wanted_model = options.model;
+  wanted_model.form = options.form.resolved();
+  Model model(wanted_model, context);
   const Plan plan = plan_of(known, wanted, model.has_network());
   Comparison comparison = start(model, known, context);
   const Lineup lineup = open_all(plan, wanted, model, context, comparison.notes);
-  measure_all(lineup, plan, options.load, options.measure.resolved(plan.device_kind), comparison, context);
+  measure_all(lineup, plan, options.load, options.measure.resolved(plan.device_kind), model.form(), comparison,
+              context);
   comparison.notes.insert(comparison.notes.end(), plan.notes.begin(), plan.notes.end());
   say_what_limits_it(lineup, model, comparison);
-  return finish(comparison, context);
+  return finish(comparison, options.report, context);
 }
 
 }  // namespace
@@ -132,6 +143,8 @@ void add_compare(Cli& cli) {
   verb->add_flag("--keep-batch-norm", options->model.keep_batch_norm, "Do not fold batch norm into the convolutions");
   options->load.add_to(verb);
   options->measure.add_to(verb);
+  options->form.add_to(verb);
+  verb->add_option("--report", options->report, "The result as one HTML page too")->type_name("FILE.html");
   verb->footer(
       "Examples:\n"
       "  ferry compare resnet101.pth\n"

@@ -13,22 +13,37 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-const Engine& with_one_port_each(const Engine& engine) {
+bool gives_answers(const EngineInfo& info) {
+  const std::vector<Port>& out = info.outputs;
+  const bool top_k = out.size() == 2 && out[0].dtype == DType::kFloat32 && out[1].dtype == DType::kInt32;
+  return out.size() == 1 || top_k;
+}
+
+const Engine& with_image_ports(const Engine& engine) {
   const EngineInfo& info = engine.info();
-  if (info.inputs.size() != 1 || info.outputs.size() != 1 || info.inputs[0].shape.empty())
+  if (info.inputs.size() != 1 || !gives_answers(info) || info.inputs[0].shape.empty())
     throw Error(Stage::kCompare, info.backend_display_name,
-                fmt::format("the engine has {} inputs and {} outputs; an image network has one of each",
+                fmt::format("the engine has {} inputs and {} outputs; an image network has one input, and gives scores "
+                            "or probabilities and classes",
                             info.inputs.size(), info.outputs.size()));
   return engine;
 }
 
-// All bits set is NaN in every floating-point type.
+// All bits set is NaN in every floating-point type, and no class.
 void poison(Tensor& tensor) { std::memset(tensor.data(), 0xFF, tensor.size_bytes()); }
+
+// Scores as float32; classes as they are.
+std::vector<Tensor> readable(const std::vector<Tensor>& outputs) {
+  std::vector<Tensor> result;
+  for (const Tensor& output : outputs)
+    result.push_back(output.dtype() == DType::kInt32 ? output.clone() : convert(output.view(), DType::kFloat32));
+  return result;
+}
 
 }  // namespace
 
-EngineContestant::EngineContestant(Engine engine, const std::string& precision)
-    : engine_(with_one_port_each(engine)), session_(engine_.new_session()) {
+EngineContestant::EngineContestant(Engine engine, const std::string& precision, GraphForm form)
+    : engine_(with_image_ports(engine)), session_(engine_.new_session()), form_(std::move(form)) {
   const EngineInfo& info = engine_.info();
   row.engine = info.backend_display_name;
   row.backend = info.backend;
@@ -38,23 +53,34 @@ EngineContestant::EngineContestant(Engine engine, const std::string& precision)
   row.sdk_version = info.sdk_version;
 }
 
+Shape EngineContestant::input_shape() const {
+  Shape shape = engine_.info().inputs[0].shape;
+  if (takes_pixels() && form_.input == InputForm::kUint8Nhwc && shape.size() == 4)
+    shape = {shape[0], shape[3], shape[1], shape[2]};
+  return shape;
+}
+
+Tensor EngineContestant::engine_input(const TensorView& pictures) const {
+  return takes_pixels() ? pixels_of(pictures, form_) : convert(pictures, engine_.info().inputs[0].dtype);
+}
+
 // The first run goes through `Session::run`, which checks shape, type and batch and knows the output's shape; those
 // that are timed go through submit and wait, which allocate nothing.
 void EngineContestant::prepare(const TensorView& input) {
-  const DType wanted = engine_.info().inputs[0].dtype;
   input_ = input;
-  if (input.dtype != wanted) {
-    converted_ = convert(input, wanted);
+  if (input.dtype != engine_.info().inputs[0].dtype) {
+    converted_ = engine_input(input);
     input_ = converted_.view();
   }
   batch_ = input.shape[0];
-  output_ = session_.run(input_);
+  outputs_ = session_.run(std::vector<TensorView>{input_});
   in_ = {input_.data};
-  out_ = {output_.data()};
+  out_.clear();
+  for (Tensor& output : outputs_) out_.push_back(output.data());
 }
 
 RunRecord EngineContestant::run(bool resident) {
-  if (!resident) poison(output_);
+  if (!resident) std::for_each(outputs_.begin(), outputs_.end(), poison);
   RunRecord record;
   const auto begin = Clock::now();
   session_.submit(batch_, in_, out_, resident);
@@ -63,15 +89,14 @@ RunRecord EngineContestant::run(bool resident) {
   return record;
 }
 
-Tensor EngineContestant::output() { return convert(output_.view(), DType::kFloat32); }
+std::vector<Tensor> EngineContestant::outputs() { return readable(outputs_); }
 
-std::optional<Tensor> EngineContestant::resident_output() {
-  if (!has_resident()) return std::nullopt;
-  Tensor fetched(output_.dtype(), output_.shape());
-  poison(fetched);
-  session_.submit(batch_, {input_.data}, {fetched.data()}, true, true);
+std::vector<Tensor> EngineContestant::resident_outputs() {
+  if (!has_resident()) return {};
+  std::for_each(outputs_.begin(), outputs_.end(), poison);
+  session_.submit(batch_, in_, out_, true, true);
   session_.wait();
-  return convert(fetched.view(), DType::kFloat32);
+  return readable(outputs_);
 }
 
 PeerContestant::PeerContestant(std::shared_ptr<PythonPeers> peers, PeerMode mode)
@@ -82,6 +107,12 @@ PeerContestant::PeerContestant(std::shared_ptr<PythonPeers> peers, PeerMode mode
   row.device = peers_->about().value("device_name", "");
   row.device_kind = peers_->on_gpu() ? "gpu" : "cpu";
   row.sdk_version = peers_->version();
+}
+
+std::vector<Tensor> PeerContestant::outputs() {
+  std::vector<Tensor> list;
+  list.push_back(peers_->output(id_));
+  return list;
 }
 
 PeerContestant::~PeerContestant() { drop(); }

@@ -23,13 +23,15 @@ class Contestant {
   /// One request. With `resident`, inputs and outputs stay on the device.
   virtual RunRecord run(bool resident) = 0;
   virtual bool has_resident() const = 0;
-  /// The output of the last run that was not resident, float32.
-  virtual Tensor output() = 0;
+  /// The outputs of the last run that was not resident: scores in float32, or probabilities and classes.
+  virtual std::vector<Tensor> outputs() = 0;
   /// Where resident runs are timed: what such a run computes, fetched after the timed part. Else nothing.
-  virtual std::optional<Tensor> resident_output() { return std::nullopt; }
+  virtual std::vector<Tensor> resident_outputs() { return {}; }
   virtual std::optional<Telemetry> telemetry() { return std::nullopt; }
   /// The engine behind it, for several sessions at once; null for who has none.
   virtual const Engine* engine() const { return nullptr; }
+  /// Pictures (float32 [n, ...]) as that engine takes them.
+  virtual Tensor engine_input(const TensorView& pictures) const { return Tensor::copy_of(pictures); }
   /// Where the time of the last batch goes; nothing where the engine does not tell.
   virtual std::optional<LayerProfile> layers() { return std::nullopt; }
 
@@ -43,26 +45,31 @@ class Contestant {
 /// cannot pass for right.
 class EngineContestant : public Contestant {
  public:
-  /// Throws Error(kCompare) for an engine without exactly one input and one output.
-  EngineContestant(Engine engine, const std::string& precision);
+  /// `form` says how pixels become what the others get (an engine with float input needs none). Throws Error(kCompare)
+  /// for an engine that does not have one input, and scores or a top-k as output.
+  EngineContestant(Engine engine, const std::string& precision, GraphForm form = {});
   void prepare(const TensorView& input) override;
   RunRecord run(bool resident) override;
   bool has_resident() const override { return engine_.info().resident; }
-  Tensor output() override;
-  std::optional<Tensor> resident_output() override;
+  std::vector<Tensor> outputs() override;
+  std::vector<Tensor> resident_outputs() override;
   std::optional<Telemetry> telemetry() override { return engine_.telemetry(); }
   const Engine* engine() const override { return &engine_; }
+  Tensor engine_input(const TensorView& pictures) const override;
   std::optional<LayerProfile> layers() override { return session_.profile(batch_); }
-  /// [-1, 3, 224, 224]
-  const Shape& input_shape() const { return engine_.info().inputs[0].shape; }
+  /// [-1, 3, 224, 224], whatever the layout of its pixels
+  Shape input_shape() const;
+  bool takes_pixels() const { return engine_.info().inputs[0].dtype == DType::kUInt8; }
 
  private:
   Engine engine_;
   Session session_;
+  GraphForm form_;
   std::int64_t batch_ = 0;
   TensorView input_;
-  Tensor converted_, output_;
-  std::vector<const std::byte*> in_;  // of `input_` and `output_`: a timed run allocates nothing
+  Tensor converted_;
+  std::vector<Tensor> outputs_;
+  std::vector<const std::byte*> in_;  // of `input_` and `outputs_`: a timed run allocates nothing
   std::vector<std::byte*> out_;
 };
 
@@ -75,7 +82,7 @@ class PeerContestant : public Contestant {
   void prepare(const TensorView& input) override;
   RunRecord run(bool resident) override;
   bool has_resident() const override { return peers_->on_gpu(); }
-  Tensor output() override { return peers_->output(id_); }
+  std::vector<Tensor> outputs() override;
 
  private:
   void drop();

@@ -30,7 +30,12 @@ EvaluationEntry opened_entry(const std::string& file, const Options& options, co
   const bool alone = options.models.size() == 1 && options.reference.empty();
   const OpenFlags flags = model.kind() == ModelKind::kPlan && !alone ? OpenFlags{} : options.open;
   const OpenedModel opened = open_model(model, flags, {options.pictures.batch}, context);
-  return entry_of(fmt::format("{} {} {}", model.stem(), opened.precision, opened.engine.info().backend), opened.engine);
+  GraphForm pixels = model.form();
+  const Preprocessing preset = options.pictures.loader().preprocessing;
+  pixels.mean.assign(preset.mean.begin(), preset.mean.end());
+  pixels.std.assign(preset.std.begin(), preset.std.end());
+  return entry_of(fmt::format("{} {} {}", model.stem(), opened.precision, opened.engine.info().backend), opened.engine,
+                  pixels);
 }
 
 Json result_json(const Evaluation& evaluation, const Context& context) {

@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "console.h"
 #include "ferry/ferry.h"
+#include "form_flags.h"
 #include "model.h"
 #include "plan_text.h"
 #include "progress.h"
@@ -22,6 +23,7 @@ struct Options {
   std::string output;
   std::string precision = "fp32";
   bool fp16_io = false;
+  FormFlags form;
 };
 
 ExportOptions checked(const Options& options) {
@@ -33,6 +35,7 @@ ExportOptions checked(const Options& options) {
     throw Error(Stage::kUsage, "--fp16-io", "goes with --precision fp16");
   result.fp16_io = options.fp16_io;
   result.keep_batch_norm = options.model.keep_batch_norm;
+  result.form = options.form.resolved();
   std::error_code error;
   if (std::filesystem::equivalent(options.output, options.model.model, error))
     throw Error(Stage::kUsage, options.output, "is the checkpoint itself", "Give the ONNX file another name.");
@@ -65,6 +68,7 @@ void show(const Exported& exported, const ExportOptions& how, const std::string&
                 {"origin", exported.origin},
                 {"random_weights", exported.random},
                 {"precision", ferry::name_of(how.precision)},
+                {"form", Json::parse(to_json(form_of(summary.metadata, path)))},
                 {"opset", summary.opset},
                 {"parameters", summary.parameters},
                 {"seconds", exported.seconds}});
@@ -76,6 +80,7 @@ void show(const Exported& exported, const ExportOptions& how, const std::string&
                {"input", ports_text(summary.inputs)},
                {"output", ports_text(summary.outputs)},
                {"sha256", exported.sha256}};
+  if (!is_default(how.form)) rows.emplace_back("form", to_string(how.form));
   for (const std::string& note : exported.notes) rows.emplace_back("note", printable(note));
   rows.emplace_back("next", "ferry compare " + shell_quoted(path));
   context.print(key_values(rows));
@@ -105,6 +110,7 @@ void add_export(Cli& cli) {
   verb->add_option("--precision", options->precision, "fp32 or fp16: weights and arithmetic")->capture_default_str();
   verb->add_flag("--fp16-io", options->fp16_io, "FP16 input and output too (with --precision fp16)");
   verb->add_flag("--keep-batch-norm", options->model.keep_batch_norm, "Do not fold batch norm into the convolutions");
+  options->form.add_to(verb);
 }
 
 }  // namespace ferry::tool

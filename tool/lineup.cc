@@ -65,7 +65,7 @@ std::unique_ptr<EngineContestant> open_one(const BackendInfo& info, const std::s
                                            const Context& context) {
   if (!info.usable) throw Error(Stage::kBackend, info.name, info.reason, info.remedy);
   Engine engine = open_with(info, precision_named(precision), model, batches, force, context);
-  return std::make_unique<EngineContestant>(std::move(engine), precision);
+  return std::make_unique<EngineContestant>(std::move(engine), precision, model.form());
 }
 
 void add_engine(Lineup& lineup, const BackendInfo& info, const std::string& precision, const Plan& plan,
@@ -79,6 +79,7 @@ void add_engine(Lineup& lineup, const BackendInfo& info, const std::string& prec
     const bool referee = precision == "fp32" && (info.reference || opens(info, "onnx"));
     if (referee && (lineup.reference == nullptr || info.reference)) lineup.reference = contestant.get();
     if (lineup.input_shape.empty()) lineup.input_shape = contestant->input_shape();
+    lineup.pixels = lineup.pixels || contestant->takes_pixels();
     lineup.contestants.push_back(std::move(contestant));
   } catch (const Error& error) {
     if (error.stage() == Stage::kInterrupted || error.stage() == Stage::kUsage) throw;

@@ -44,6 +44,7 @@ struct Lineup {
   Contestant* reference = nullptr;      // one of `contestants`, or `referee`, or null
   std::vector<ComparisonRow> failed;    // engines that could not be built or opened
   Shape input_shape;                    // of one image
+  bool pixels = false;                  // an engine takes uint8: the inputs have to be pixels for everybody
 };
 
 /// Opens everybody: exports, builds or finds in the cache. Failures become rows, not exceptions.

@@ -13,7 +13,8 @@ namespace {
 struct Player {
   Contestant* contestant;
   ComparisonRow row;
-  std::optional<Load> load;
+  Tensor input{};  // outlives the load
+  std::optional<Load> load{};
 };
 
 template <typename Work>
@@ -33,7 +34,8 @@ void get_ready(Player& player, const TensorView& input, LoadKind kind, int sessi
                std::vector<std::string>& notes) {
   if (player.contestant->engine() == nullptr)
     throw Error(Stage::kMeasure, player.row.engine, "has no sessions that ferry could load: only latency is measured");
-  player.load.emplace(*player.contestant->engine(), input, kind);
+  player.input = player.contestant->engine_input(input);
+  player.load.emplace(*player.contestant->engine(), player.input.view(), kind);
   if (sessions > 0) return player.load->set_sessions(sessions);
   const SessionChoice choice = choose_sessions(*player.load, 0.3, most_sessions(player), progress);
   notes.push_back(fmt::format("{} {} batch {}, {}: {}", player.row.engine, player.row.precision, input.shape[0],
@@ -67,11 +69,11 @@ void measure_all(std::vector<Player>& players, LoadKind kind, const MeasureOptio
 }
 
 // Every session is judged; the worst counts.
-void judge(Player& player, const Tensor* expected) {
+void judge(Player& player, const Answer& expected) {
   if (!player.row.failure.empty()) return;
   bool first = true;
-  for (const Tensor& output : player.load->outputs()) {
-    const Agreement one = agreement_of(output, expected, player.row.precision);
+  for (const std::vector<Tensor>& outputs : player.load->outputs()) {
+    const Agreement one = agreement_of(outputs, expected, player.row.precision);
     Agreement& worst = player.row.agreement;
     if (first || (worst.ok && (!one.ok || one.relative_error > worst.relative_error))) worst = one;
     first = false;
@@ -79,12 +81,12 @@ void judge(Player& player, const Tensor* expected) {
 }
 
 // What one request of the reference gives. Without it outputs are only checked to be finite, which a note says.
-std::optional<Tensor> answer_of(Contestant* reference, const TensorView& input, std::vector<std::string>& notes) {
+Answer answer_of(Contestant* reference, const TensorView& input, std::vector<std::string>& notes) {
   if (reference == nullptr) return std::nullopt;
   try {
     reference->prepare(input);
     reference->run(false);
-    return reference->output();
+    return reference->outputs();
   } catch (const Error& error) {
     if (error.stage() == Stage::kInterrupted) throw;
     notes.push_back("The reference failed, so outputs were compared with nothing: " + failure_text(error));
@@ -144,10 +146,10 @@ std::vector<ComparisonRow> play_load(const Contestants& contestants, Contestant*
     try_for(player, [&] { get_ready(player, input, kind, sessions, progress, notes); });
   }
   measure_all(players, kind, options, progress);
-  const std::optional<Tensor> expected = answer_of(reference, input, notes);
+  const Answer expected = answer_of(reference, input, notes);
   std::vector<ComparisonRow> rows;
   for (Player& player : players) {
-    try_for(player, [&] { judge(player, expected ? &*expected : nullptr); });
+    try_for(player, [&] { judge(player, expected); });
     note_share(player, notes);
     rows.push_back(std::move(player.row));
   }

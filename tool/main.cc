@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   ferry::tool::add_compare(cli);
   ferry::tool::add_eval(cli);
   ferry::tool::add_tune(cli);
+  ferry::tool::add_report(cli);
   ferry::tool::add_inspect(cli);
   return cli.run(argc, argv);
 }

@@ -68,9 +68,21 @@ void measure_all(std::vector<Player>& players, std::int64_t batch, const Measure
   }
 }
 
+TopKView top_k_of(const std::vector<Tensor>& outputs) { return {outputs[0].view(), outputs[1].view(), 0}; }
+
+// Scores or a top-k against scores or a top-k.
+Agreement compare_answers(const std::vector<Tensor>& out, const std::vector<Tensor>& expected, Tolerance tolerance) {
+  const bool top_k = out.size() == 2, expects_top_k = expected.size() == 2;
+  if (top_k)
+    return expects_top_k ? compare_top_k(top_k_of(out), top_k_of(expected), tolerance)
+                         : compare_top_k(top_k_of(out), expected[0].view(), tolerance);
+  if (!expects_top_k) return compare_outputs(out[0].view(), expected[0].view(), tolerance);
+  throw Error(Stage::kCompare, "reference", "it gives the best classes only, and scores cannot be compared with these");
+}
+
 // Without a reference nothing can agree; what can still be said is whether the numbers are finite.
-Agreement finite_only(const Tensor& output) {
-  Agreement agreement = compare_outputs(output.view(), output.view(), Tolerance{});
+Agreement finite_only(const std::vector<Tensor>& outputs) {
+  Agreement agreement = compare_answers(outputs, outputs, Tolerance{});
   for (double* value : {&agreement.relative_error, &agreement.cosine, &agreement.max_abs_error,
                         &agreement.top1_agreement, &agreement.top5_overlap})
     *value = std::numeric_limits<double>::quiet_NaN();
@@ -78,14 +90,14 @@ Agreement finite_only(const Tensor& output) {
 }
 
 // Both kinds of timed runs are judged; the worse one counts.
-void judge(Player& player, const Tensor* expected) {
+void judge(Player& player, const Answer& expected) {
   if (!player.row.failure.empty()) return;
   try_for(player, [&] {
     Agreement& agreement = player.row.agreement;
-    agreement = agreement_of(player.contestant->output(), expected, player.row.precision);
-    const std::optional<Tensor> resident = player.contestant->resident_output();
-    if (!resident || !agreement.ok) return;
-    const Agreement other = agreement_of(*resident, expected, player.row.precision);
+    agreement = agreement_of(player.contestant->outputs(), expected, player.row.precision);
+    const std::vector<Tensor> resident = player.contestant->resident_outputs();
+    if (resident.empty() || !agreement.ok) return;
+    const Agreement other = agreement_of(resident, expected, player.row.precision);
     if (!other.ok || other.relative_error > agreement.relative_error) agreement = other;
   });
 }
@@ -95,23 +107,28 @@ bool takes_part(const std::vector<Player>& players, const Contestant* contestant
 }
 
 // The answer of a reference that stands aside.
-Tensor answer_of(Contestant& reference, const TensorView& input) {
+std::vector<Tensor> answer_of(Contestant& reference, const TensorView& input) {
   reference.prepare(input);
   reference.run(false);
-  return reference.output();
+  return reference.outputs();
 }
 
 // The answer of a reference that takes part: its last timed run. Nothing if it failed.
-std::optional<Tensor> measured_answer(std::vector<Player>& players, const Contestant* reference) {
+Answer measured_answer(std::vector<Player>& players, const Contestant* reference) {
   for (Player& player : players)
-    if (player.contestant == reference && player.row.failure.empty()) return player.contestant->output();
+    if (player.contestant == reference && player.row.failure.empty()) return player.contestant->outputs();
   return std::nullopt;
 }
 
 }  // namespace
 
-Agreement agreement_of(const Tensor& output, const Tensor* expected, const std::string& precision) {
-  return expected ? compare_outputs(output.view(), expected->view(), tolerance_for(precision)) : finite_only(output);
+Agreement agreement_of(const std::vector<Tensor>& outputs, const Answer& expected, const std::string& precision) {
+  return expected ? compare_answers(outputs, *expected, tolerance_for(precision)) : finite_only(outputs);
+}
+
+Tensor test_pictures(const Shape& shape, std::uint64_t seed, const GraphForm* pixels) {
+  Tensor normal = Tensor::random_normal(shape, seed);
+  return pixels != nullptr ? normalise_pixels(pixels_of(normal.view(), *pixels).view(), *pixels) : std::move(normal);
 }
 
 std::string failure_text(const Error& error) {
@@ -136,13 +153,13 @@ std::vector<ComparisonRow> play(const Contestants& contestants, Contestant* refe
       throw Error(Stage::kInterrupted, "", "stopped on request; nothing was written");
     try_for(player, [&] { player.contestant->prepare(input); });
   }
-  std::optional<Tensor> expected;
+  Answer expected;
   if (reference != nullptr && !takes_part(players, reference)) expected = answer_of(*reference, input);
   measure_all(players, batch, options, progress);
   if (!expected) expected = measured_answer(players, reference);
   std::vector<ComparisonRow> rows;
   for (Player& player : players) {
-    judge(player, expected ? &*expected : nullptr);
+    judge(player, expected);
     rows.push_back(std::move(player.row));
   }
   return rows;

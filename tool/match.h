@@ -18,8 +18,13 @@ using Contestants = std::vector<std::unique_ptr<Contestant>>;
 std::vector<ComparisonRow> play(const Contestants& contestants, Contestant* reference, const TensorView& input,
                                 const MeasureOptions& options, const Progress& progress);
 
-/// An output against the expected one; without one, only whether its numbers are finite.
-Agreement agreement_of(const Tensor& output, const Tensor* expected, const std::string& precision);
+/// Scores in float32, or probabilities and classes; nothing: there was no reference.
+using Answer = std::optional<std::vector<Tensor>>;
+/// Outputs against the expected ones; without these, only whether the numbers are finite.
+Agreement agreement_of(const std::vector<Tensor>& outputs, const Answer& expected, const std::string& precision);
+/// Pictures for everybody, float32 [n,c,h,w]: standard normal, or with `pixels` what random uint8 pixels become in a
+/// graph of that form, so that engines with either input see the same.
+Tensor test_pictures(const Shape& shape, std::uint64_t seed, const GraphForm* pixels);
 
 /// What a failure is called in a row: cause and subject in one line.
 std::string failure_text(const Error& error);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -28,6 +29,14 @@ ModelKind kind_by_content(const std::string& path) {
   std::ifstream(path, std::ios::binary).get(first);
   constexpr char kProtobufField1 = 0x08;  // ModelProto.ir_version comes first in every ONNX file
   return first == kProtobufField1 ? ModelKind::kOnnx : ModelKind::kCheckpoint;
+}
+
+// The form's JSON with what a file name bears.
+std::string file_name_of(const GraphForm& form) {
+  std::string name;
+  for (const char c : to_json(form))
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == ',' || c == '-') name += c;
+  return name;
 }
 
 std::uint64_t parse_seed(const std::string& text) {
@@ -66,7 +75,7 @@ ModelKind kind_of(const std::string& model) {
 }
 
 Model::Model(const ModelOptions& options, const Context& context)
-    : context_(context), keep_batch_norm_(options.keep_batch_norm) {
+    : context_(context), keep_batch_norm_(options.keep_batch_norm), form_(options.form) {
   if (!options.arch.empty()) expected_ = architecture_named(options.arch);
   const ModelKind kind = kind_of(options.model);
   if (!options.random.empty()) {
@@ -84,6 +93,9 @@ Model::Model(const ModelOptions& options, const Context& context)
   }
   if (expected_ && kind_ != ModelKind::kCheckpoint)
     throw Error(Stage::kUsage, "--arch", "is for checkpoints; " + options.model + " is none");
+  if (kind_ == ModelKind::kPlan && !is_default(form_))
+    throw Error(Stage::kUsage, path_, "is a plan: what goes in and comes out was decided when it was built",
+                "Leave --input, --top-k and the like out, or name the checkpoint or the ONNX file.");
 }
 
 const ResNet& Model::network() {
@@ -120,28 +132,43 @@ std::string Model::export_network(Precision precision) {
   ExportOptions options;
   options.precision = precision;
   options.keep_batch_norm = keep_batch_norm_;
+  options.form = form_;
   return prepare_onnx(identity, options, [this]() -> const ResNet& { return network(); }).path;
+}
+
+GraphForm Model::form() const {
+  if (kind_ == ModelKind::kPlan) return read_sidecar(path_).form;
+  if (kind_ != ModelKind::kOnnx) return form_;
+  const GraphForm own = remembered_form(path_);
+  if (is_default(own)) return form_;
+  if (!is_default(form_))
+    throw Error(Stage::kUsage, path_, "has a form already: " + to_string(own),
+                "Leave --input, --top-k and the like out, or start from the checkpoint.");
+  return own;
 }
 
 // A file that needs no change is used where it is; anything else is made once, in the cache, named by its content.
 std::string Model::prepare_own_onnx(Precision precision) {
-  const std::string digest = remembered_sha256(path_, Stage::kOnnx).substr(0, 32);
+  std::string digest = remembered_sha256(path_, Stage::kOnnx).substr(0, 32);
+  const GraphForm own = remembered_form(path_);
+  if (!is_default(form()) && is_default(own)) digest += "-" + file_name_of(form_);
   const std::string cached =
       fmt::format("{}/own-{}-{}-{}.onnx", cache_directory(), FERRY_VERSION, ferry::name_of(precision), digest);
   if (std::filesystem::exists(cached)) return cached;
   OnnxModel model = OnnxModel::load(path_);
   const Precision has = model.summary().precision;
-  if (has != precision && (has != Precision::kFp32 || precision != Precision::kFp16))
+  if (has != precision && (has != Precision::kFp32 || precision != Precision::kFp16 || !is_default(own)))
     throw Error(
         Stage::kOnnx, path_,
         fmt::format("holds an {} model; {} cannot be made of it", ferry::name_of(has), ferry::name_of(precision)),
         fmt::format("Use --precision {}.", ferry::name_of(has)));
+  if (!is_default(own)) return path_;  // ferry made it, complete with ports
   notes_ = prepare_foreign(model).changes;
-  if (has == precision && notes_.empty()) return path_;
-  if (has != precision) {
-    fold_batch_norm(model);
-    convert_to_fp16(model, true);
-  }
+  if (has == precision && notes_.empty() && is_default(form_)) return path_;
+  if (has != precision) fold_batch_norm(model);
+  fold_form(model, form_);
+  if (has != precision) convert_to_fp16(model, true);
+  attach_form(model, form_);
   model.check();
   model.save(cached);
   return cached;

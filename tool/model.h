@@ -20,6 +20,7 @@ struct ModelOptions {
   std::string arch;    // what to expect of a checkpoint
   std::string random;  // --random-weights[=SEED]: the seed; empty: not asked for
   bool keep_batch_norm = false;
+  GraphForm form;  // of what is exported
 };
 /// MODEL, --arch and --random-weights.
 void add_model_options(CLI::App* verb, ModelOptions& options, const std::string& what);
@@ -46,6 +47,9 @@ class Model {
   const std::string& path() const noexcept { return path_; }
   /// An ONNX file in one precision: exported or converted into the cache, or the user's own where it is that already.
   std::string onnx(Precision precision);
+  /// What goes into the graphs that `onnx` gives, and what comes out: as asked for, or as the user's own file says. Of
+  /// a plan: its sidecar's.
+  GraphForm form() const;
   /// What changed in the user's own ONNX, for people.
   const std::vector<std::string>& notes() const noexcept { return notes_; }
 
@@ -65,6 +69,7 @@ class Model {
   ModelKind kind_ = ModelKind::kCheckpoint;
   std::string path_;
   bool keep_batch_norm_ = false;
+  GraphForm form_;
   std::optional<ResNetArchitecture> random_;    // of random weights
   std::optional<ResNetArchitecture> expected_;  // --arch
   std::uint64_t seed_ = 1;

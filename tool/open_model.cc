@@ -35,6 +35,7 @@ void OpenFlags::add_to(CLI::App* verb) {
   verb->add_option("--backend", backend, "The engine that runs it (default: the best one here)")->type_name("NAME");
   verb->add_option("--precision", precision, "fp32 or fp16 (default: fp32, or what the ONNX file has)")
       ->type_name("NAME");
+  verb->add_flag("--probe", probe, "Ask a plan its probe even if it passed lately");
   verb->add_flag("--no-graphs", no_graphs, "Launch kernels one by one instead of as one graph")->group("On a GPU");
   verb->add_flag("--block", how.block, "Wait without keeping a core busy")->group("On a GPU");
   verb->add_option("--copy-threads", how.copy_threads, "Threads that share a large copy into pinned memory")
@@ -51,6 +52,7 @@ OpenOptions OpenFlags::options() const {
   OpenOptions options = how;
   options.graphs = !no_graphs;
   if (persistent_l2_mb) options.persistent_l2_bytes = static_cast<std::int64_t>(*persistent_l2_mb * 1e6);
+  options.always_probe = probe;
   return options;
 }
 
@@ -67,6 +69,11 @@ OpenedModel open_model(Model& model, const OpenFlags& flags, const std::vector<s
   const Plan plan = plan_of(known_engines(wanted.backends), wanted, model.has_network());
   const BackendInfo& info = chosen(plan.engines, ferry::name_of(precision));
   if (!info.usable) throw Error(Stage::kBackend, info.name, info.reason, info.remedy);
+  const bool from_weights =
+      !info.builds && model.has_network() && std::count(info.opens.begin(), info.opens.end(), "weights");
+  if (from_weights && !is_default(model.form()))
+    throw Error(Stage::kUsage, info.display_name, "runs the network from its weights, in no other form than its own",
+                "Leave --input, --top-k and the like out, or choose another --backend.");
   return {open_with(info, precision, model, batches, false, context, flags.options()), ferry::name_of(precision)};
 }
 

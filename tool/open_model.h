@@ -15,6 +15,7 @@ namespace ferry::tool {
 struct OpenFlags {
   std::string backend;    // empty: the best usable one
   std::string precision;  // of a checkpoint; empty: fp32
+  bool probe = false;     // ask a plan's probe even if it passed here lately
   OpenOptions how;        // --no-graphs, --block, --copy-threads, --persistent-l2
   std::optional<double> persistent_l2_mb;
   bool no_graphs = false;

@@ -44,6 +44,7 @@ Rows plan_rows(const Sidecar& sidecar) {
                {"input", ports_text(sidecar.inputs)},
                {"output", ports_text(sidecar.outputs)},
                {"weights", printable(sidecar.origin)}};
+  if (!is_default(sidecar.form)) rows.emplace_back("form", to_string(sidecar.form));
   if (!sidecar.probe) return rows;
   const Probe& probe = *sidecar.probe;
   rows.emplace_back("probe", probe.referee.empty()

@@ -39,11 +39,21 @@ Shape shape_at(const Engine& engine, std::int64_t batch) {
   return shape;
 }
 
+// Normal values, or random pixels for an engine that takes these.
+Tensor test_input(const Engine& engine, std::int64_t batch) {
+  Tensor normal = Tensor::random_normal(shape_at(engine, batch), 1);
+  if (engine.info().inputs.at(0).dtype != DType::kUInt8) return normal;
+  Tensor pixels(DType::kUInt8, normal.shape());
+  for (std::size_t i = 0; i < pixels.size_bytes(); ++i)
+    pixels.data()[i] = static_cast<std::byte>(std::clamp(128 + 64 * normal.floats()[i], 0.0f, 255.0f));
+  return pixels;
+}
+
 // Every number of sessions at one batch. Too many of them end the row (memory), not the sweep.
 void sweep_batch(const Engine& engine, std::int64_t batch, const std::vector<std::int64_t>& sessions,
                  const Options& options, const Progress& progress, std::vector<OperatingPoint>& points,
                  std::vector<std::string>& notes) {
-  const Tensor input = Tensor::random_normal(shape_at(engine, batch), 1);
+  const Tensor input = test_input(engine, batch);
   Load load(engine, input.view(), load_kind(options));
   for (const std::int64_t count : sessions) {
     if (progress && !progress(fmt::format("batch {}, {} sessions", batch, count), 0, 0))

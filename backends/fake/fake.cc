@@ -20,6 +20,7 @@ struct ferry_engine {
   Network network;
   json profiles;                // of a plan; empty for ONNX
   std::int64_t max_batch = -1;  // -1: any
+  bool proof = true;
 };
 
 struct ferry_session {
@@ -141,10 +142,11 @@ ferry_engine open_plan(std::string_view bytes) {
 ferry_status open(const ferry_open_args* args, ferry_engine** engine) {
   return guard([&] {
     fail_if_asked("open");
-    ferry::module::options(args->options_json,
-                           {"device", "precision", "threads", "graphs", "prefer_cpu", "layer_info"});
+    const json options = ferry::module::options(
+        args->options_json, {"device", "precision", "threads", "graphs", "prefer_cpu", "layer_info", "proof"});
     if (args->plan != nullptr) {
       *engine = new ferry_engine(open_plan({static_cast<const char*>(args->plan), args->plan_size}));
+      (*engine)->proof = options.value("proof", true);
     } else if (args->onnx != nullptr) {
       const Network network = Network::from_onnx({static_cast<const char*>(args->onnx), args->onnx_size});
       *engine = new ferry_engine{network, json::array(), -1};
@@ -168,7 +170,7 @@ ferry_status io(ferry_engine* engine, ferry_sink sink) {
                                     {"device_memory_bytes", 0},
                                     {"resident", false},
                                     {"images", mode("images")},
-                                    {"precision_proof", proof_json(engine->network)}});
+                                    {"precision_proof", engine->proof ? proof_json(engine->network) : json(nullptr)}});
   });
 }
 

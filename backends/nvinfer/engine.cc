@@ -1,6 +1,8 @@
 #include "nvinfer/engine.h"
 
 #include <algorithm>
+#include <chrono>
+#include <utility>
 
 #include "cuda_support/error.h"
 #include "nvinfer/executor.h"
@@ -30,20 +32,36 @@ void check_supported(const Library& library, const cuda::DeviceInfo& device) {
                 "use full TensorRT on this GPU (backend tensorrt)", FERRY_UNSUPPORTED);
 }
 
+class Stopwatch {
+ public:
+  double lap_ms() {
+    const auto now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double, std::milli>(now - std::exchange(last_, now)).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+std::string milliseconds(double value) { return std::to_string(static_cast<long>(value + 0.5)) + " ms"; }
+
 }  // namespace
 
 Engine::Engine(const void* plan, std::size_t size, const OpenOptions& options, const ferry_log& log)
     : library_(usable_library()), options_(options), listener_(log) {
   check_header(library_, plan, size);
+  Stopwatch watch;
   pick_device();
   check_supported(library_, device_);
   context_.emplace(device_.index);
-  nvml_.emplace(device_.uuid);
+  const double context_ms = watch.lap_ms();
   const cuda::Current current(*context_);
   try {
     deserialise(plan, size);
     read_profiles();
     read_ports();
+    listener_.say(2, "opening: the device's context took " + milliseconds(context_ms) + ", the plan " +
+                         milliseconds(watch.lap_ms()));
   } catch (...) {
     engine_.reset();  // while the context is current
     runtime_.reset();
@@ -60,6 +78,11 @@ Engine::~Engine() {
     runtime_.reset();
   } catch (const cuda::Error&) {  // a lost context: the members go without it
   }
+}
+
+cuda::Telemetry Engine::telemetry() const {
+  std::call_once(nvml_opened_, [&] { nvml_.emplace(device_.uuid); });
+  return nvml_->now();
 }
 
 void Engine::pick_device() {

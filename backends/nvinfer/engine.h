@@ -34,7 +34,7 @@ class Engine final : public GpuEngine {
   std::size_t weights_bytes() const noexcept override { return weights_bytes_; }
   std::string layers_json() const override;  // the inspector's
   Proof proof() const override { return count_layers(layers_json()); }
-  cuda::Telemetry telemetry() const override { return nvml_->now(); }
+  cuda::Telemetry telemetry() const override;
   void say(int severity, const std::string& line) const override { listener_.say(severity, line); }
 
  private:
@@ -50,7 +50,8 @@ class Engine final : public GpuEngine {
   OpenOptions options_;
   mutable Listener listener_;
   cuda::DeviceInfo device_;
-  std::optional<cuda::NvmlDevice> nvml_;
+  mutable std::once_flag nvml_opened_;  // opened when somebody asks: it takes longer than a small network
+  mutable std::optional<cuda::NvmlDevice> nvml_;
   std::optional<cuda::Context> context_;
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;

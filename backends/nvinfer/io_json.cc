@@ -44,6 +44,7 @@ Json peaks_json(int device_index) {
 std::string io_json(const GpuEngine& engine) {
   std::int64_t max_batch = 0;
   for (const Profile& profile : engine.profiles()) max_batch = std::max(max_batch, profile.max);
+  const OpenOptions& options = engine.options();
   Json json = {{"inputs", ports_json(engine.inputs())},
                {"outputs", ports_json(engine.outputs())},
                {"profiles", profiles_json(engine.profiles())},
@@ -54,8 +55,9 @@ std::string io_json(const GpuEngine& engine) {
   const std::vector<Port>& in = engine.inputs();
   json["images"] =
       pictures::kernels().compiled() && in.size() == 1 && pictures::input_for(in[0].dtype, in[0].shape).has_value();
-  json["precision_proof"] = Json::parse(to_json(engine.proof()));
-  if (engine.options().layer_info) json["layer_info"] = Json::parse(engine.layers_json(), nullptr, false);
+  // Counting takes its time: only if somebody wants to know.
+  json["precision_proof"] = options.proof ? Json::parse(to_json(engine.proof())) : Json(nullptr);
+  if (options.layer_info) json["layer_info"] = Json::parse(engine.layers_json(), nullptr, false);
   return json.dump();
 }
 

@@ -99,6 +99,8 @@ void apply(OpenOptions& options, const std::string& key, const Json& value) {
     options.device = static_cast<int>(get_integer(value, key, 0, kMaxDevices));
   } else if (key == "graphs") {
     options.graphs = get<bool>(value, key, "true or false");
+  } else if (key == "proof") {
+    options.proof = get<bool>(value, key, "true or false");
   } else if (key == "layer_info") {
     options.layer_info = get<bool>(value, key, "true or false");
   } else if (key == "timing") {

@@ -26,6 +26,7 @@ struct OpenOptions {
   int device = 0;
   bool graphs = true;            // capture CUDA graphs
   bool layer_info = false;       // put the engine inspector's JSON into `io`
+  bool proof = true;             // count the layers' types for `io`
   bool timing = true;            // record events around copies and compute
   std::size_t batch_limit = 16;  // batch sizes whose buffers and graphs a session keeps
   int copy_threads = 0;          // that share a large copy into pinned memory; 0: half of the cores, at most 8

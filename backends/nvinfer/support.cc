@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "cuda_support/devices.h"
@@ -62,8 +63,10 @@ std::string describe_json() {
 }
 
 std::string supported_json() {
+  // Loading the SDK and starting the driver take about as long as each other: at the same time.
+  std::future<cuda::DeviceList> starting = std::async(std::launch::async, cuda::devices);
   const Library& found = library();
-  const cuda::DeviceList list = cuda::devices();
+  const cuda::DeviceList list = starting.get();
   const Verdict verdict = judge(found, list);
   return Json{
       {"usable", verdict.usable},     {"can_build", verdict.can_build},

@@ -84,6 +84,8 @@ struct OpenOptions {
   int threads = 0;                 // CPU threads; 0: all physical cores
   bool graphs = true;              // CUDA graphs, where there are any
   bool prefer_cpu = false;         // for modules that run on both
+  bool proof = true;               // let the engine count its layers' types (EngineInfo::precision_proof_json)
+  bool always_probe = false;       // ask a plan's probe even if it passed here before (open_engine)
   bool capture = false;            // for modules that run eagerly: record the calls once, then replay them as one graph
   int height = 224, width = 224;   // for modules that open weights: these do not tell the size of a picture
   // For modules of kind "gpu" (others refuse what is set):

@@ -33,8 +33,22 @@ Tolerance tolerance_for(const std::string& precision);
 /// NaN or Inf in either tensor fails first, then shape, type and count, then the tolerance.
 Agreement compare_outputs(const TensorView& output, const TensorView& reference, const Tolerance& tolerance);
 
+/// The best classes of each image, as a graph with top-k in it returns them (form.h).
+struct TopKView {
+  TensorView probabilities;  // float32 [N,K], best first
+  TensorView classes;        // int32 [N,K]
+  int of = 0;                // number of classes; 0: unknown
+};
+/// The same judgement for top-k outputs. Errors are taken between logarithms of probabilities, which differ as scores
+/// do: `relative_error` is their root mean square over that of the reference's (at least log of the number of classes,
+/// so that a certain answer is not judged by a logarithm near zero). A class that is not among the reference's best
+/// fails unless it ties within the tolerance; so do classes out of range or twice, wrong order, and no probabilities.
+Agreement compare_top_k(const TopKView& output, const TensorView& scores, const Tolerance& tolerance);
+Agreement compare_top_k(const TopKView& output, const TopKView& reference, const Tolerance& tolerance);
+
 struct ComparisonRow {
   std::string engine;   // display name with what matters: "TensorRT for RTX"
+  std::string model;    // which of several models was run; empty where there is one
   std::string backend;  // "tensorrt_rtx"; "python" for peers
   std::string precision;
   std::string device, sdk_version;

@@ -19,6 +19,7 @@ struct Probe {
   std::vector<float> expected;  // the whole first output row, from a referee (the ONNX on a CPU engine or LibTorch)
   double tolerance = 0;         // relative L2
   std::string referee;          // which engine made `expected`; empty: no referee was there when it was built
+  std::vector<std::int32_t> expected_classes;  // of an engine with top-k: whose probabilities `expected` has
 };
 
 struct Sidecar {
@@ -32,6 +33,7 @@ struct Sidecar {
   std::string cache_key;             // SHA-256 over everything that shapes the plan; see cache_key in file-formats.md
   std::vector<BatchProfile> profiles;
   std::vector<Port> inputs, outputs;
+  GraphForm form;  // what goes in and comes out
   std::string build_options_json, build_report_json;
   double build_seconds = 0;
   std::string built_at;  // ISO 8601, UTC

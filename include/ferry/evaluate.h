@@ -59,9 +59,10 @@ struct EvaluationEntry {
   std::string name;
   std::function<Tensor(const TensorView&)> run;
 };
-/// An opened engine with one session; batches larger than it takes are split, FP16 inputs and outputs converted. Throws
-/// Error(kRun) for an engine without exactly one image input and one output.
-EvaluationEntry entry_of(const std::string& name, const Engine& engine);
+/// An opened engine with one session; batches larger than it takes are split, FP16 inputs and outputs converted. An
+/// engine that takes pixels gets those that the pictures were normalised from: `pixels` has its layout, and mean and
+/// std of the pictures' preprocessing. Throws Error(kRun) for an engine without exactly one image input and one output.
+EvaluationEntry entry_of(const std::string& name, const Engine& engine, const GraphForm& pixels = {});
 
 struct Evaluation {
   std::vector<EvaluationRow> rows;  // in the order of the entries; the reference is one of them if it was given

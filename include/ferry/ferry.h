@@ -11,6 +11,7 @@
 #include "ferry/evaluate.h"
 #include "ferry/fetch.h"
 #include "ferry/files.h"
+#include "ferry/form.h"
 #include "ferry/image.h"
 #include "ferry/image_set.h"
 #include "ferry/layers.h"

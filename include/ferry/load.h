@@ -31,8 +31,8 @@ using LoadTurn = std::vector<std::vector<RequestSpan>>;
 /// One engine under load, at one batch size. Move-only. In a turn nothing is allocated and no lock is taken.
 class Load {
  public:
-  /// `input` (float32 [n, ...], or the engine's own type) outlives this. Throws Error for an engine without exactly one
-  /// input and one output.
+  /// `input` (float32 [n, ...], or the engine's own type) outlives this. Throws Error for an engine that does not have
+  /// one input, and scores or a top-k (form.h) as output.
   Load(const Engine& engine, const TensorView& input, LoadKind kind);
   Load(Load&&) noexcept;
   Load& operator=(Load&&) noexcept;
@@ -49,8 +49,9 @@ class Load {
   /// Device compute of `runs` single requests, one after another with nothing else in flight, inputs and outputs
   /// resident. Empty where the engine cannot.
   std::vector<double> device_ms(int runs);
-  /// What each session's last request gave, float32. Outputs are filled with NaN before every turn.
-  std::vector<Tensor> outputs() const;
+  /// What each session's last request gave: scores in float32, or probabilities and classes. Outputs are filled with
+  /// NaN before every turn.
+  std::vector<std::vector<Tensor>> outputs() const;
 
  private:
   struct Impl;

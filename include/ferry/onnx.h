@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "ferry/form.h"
 #include "ferry/resnet.h"
 #include "ferry/tensor.h"
 
@@ -25,6 +26,7 @@ struct ExportOptions {
   bool fp16_io = false;                    // with kFp16: input and output are FP16 too
   bool keep_batch_norm = false;            // false: folded into the convolutions in double precision
   int height = 224, width = 224;
+  GraphForm form;  // pixels in, top-k out, ...
   /// Stands in the file beside ferry's own entries, e.g. {"preprocessing", "imagenet"}.
   std::vector<std::pair<std::string, std::string>> metadata;
 };

@@ -24,6 +24,9 @@ struct PreparedOnnx {
 std::string identity_of_checkpoint(const std::string& path);
 std::string identity_of_random(const ResNetArchitecture& architecture, std::uint64_t seed);
 
+/// The form of an ONNX file, from its metadata; remembered like a hash.
+GraphForm remembered_form(const std::string& onnx_path);
+
 /// The ONNX export of a network, made or found in the cache. `network` is called only on a miss.
 PreparedOnnx prepare_onnx(const std::string& identity, const ExportOptions& options,
                           const std::function<const ResNet&()>& network);

@@ -16,8 +16,9 @@ std::string machine_json(const std::vector<BackendInfo>& backends);
 /// Now, ISO 8601 in UTC: "2026-11-24T12:00:00Z".
 std::string timestamp();
 
-/// One self-contained HTML page (no network, light and dark, 400 to 1600 pixels wide).
-std::string to_html(const Comparison& comparison);
+/// One self-contained HTML page (no network, light and dark, 400 to 1600 pixels wide). With `before`, an earlier run:
+/// what changed since stands on it too.
+std::string to_html(const Comparison& comparison, const Comparison* before = nullptr);
 
 /// One row of two runs held against each other.
 struct ReportChange {
@@ -32,9 +33,12 @@ struct ReportChange {
 struct ReportDifference {
   std::vector<ReportChange> changes;
   std::vector<std::string> only_before, only_after;  // rows without a partner
+  std::vector<std::string> stopped;                  // rows that ran before and fail now, with the failure
   std::vector<std::string> notes;                    // other machine, other network, other ferry
 };
 ReportDifference difference(const Comparison& before, const Comparison& after);
+/// Is a row slower beyond noise, or does it not agree or not run any more?
+bool got_worse(const ReportDifference& difference);
 /// At most 100 columns.
 std::string to_table(const ReportDifference& difference, bool color);
 

@@ -12,13 +12,14 @@ namespace {
 using BackendImpl = std::shared_ptr<const Backend::Impl>;
 
 /// What every module knows, then what only some know, where it says something.
-std::string open_options_json(const OpenOptions& options, bool weights) {
+std::string open_options_json(const OpenOptions& options, bool weights, bool plan) {
   nlohmann::json json{{"device", options.device},
                       {"precision", options.precision},
                       {"threads", options.threads},
                       {"graphs", options.graphs}};
   if (options.prefer_cpu) json["prefer_cpu"] = true;
   if (options.capture) json["capture"] = true;
+  if (plan && !options.proof) json["proof"] = false;
   if (options.copy_threads) json["copy_threads"] = *options.copy_threads;
   if (options.block) json["block"] = true;
   if (options.persistent_l2_bytes) json["persistent_l2_bytes"] = *options.persistent_l2_bytes;
@@ -67,7 +68,7 @@ Engine open_with(const BackendImpl& backend, ferry_open_args args, const OpenOpt
     throw Error(Stage::kOpen, backend->info.display_name, backend->info.reason, backend->info.remedy);
   auto engine = std::make_shared<Engine::Impl>(backend);
   engine->callbacks = std::make_unique<Callbacks>(Progress{}, log);
-  const std::string json = open_options_json(options, args.weights != nullptr);
+  const std::string json = open_options_json(options, args.weights != nullptr, args.plan != nullptr);
   args.struct_size = sizeof args;
   args.options_json = json.c_str();
   args.log = engine->callbacks->log();

@@ -136,6 +136,7 @@ Sidecar describe(const Job& job, const OnnxSummary& onnx, const BuildResult& bui
   s.profiles = job.key.options.profiles;
   s.inputs = onnx.inputs;
   s.outputs = onnx.outputs;
+  s.form = form_of(onnx.metadata, job.onnx_path);
   s.build_options_json = build_options_json(job.key.options).dump();
   s.build_report_json = built.report_json;
   s.build_seconds = seconds;
@@ -163,10 +164,10 @@ void prove(Sidecar& s, const Job& job, const std::string& plan, const std::strin
   const std::string& path = job.request.plan_path.empty() ? job.cached_path : job.request.plan_path;
   check_precision(s.precision, s.precision_proof_json, path);
   s.probe = make_probe({onnx, job.request.network, engine ? &*engine : nullptr, s.precision, s.backend, s.profiles,
-                        job.key.options.tf32},
+                        job.key.options.tf32, s.form},
                        job.request.log);
   if (!engine) return;
-  const std::string failure = probe_failure(probe_answer(*engine, *s.probe), *s.probe);
+  const std::string failure = probe_failure(probe_answer(*engine, *s.probe, s.form), *s.probe, s.form);
   if (!failure.empty())
     throw Error(Stage::kBuild, path, failure,
                 "Nothing was kept. Try another precision or backend, and `--verbose` for what the SDK says.");

@@ -1,28 +1,54 @@
 // Opening an engine file: nothing runs before it has been shown to be what its sidecar says.
 #include <fmt/format.h>
 
+#include <charconv>
+#include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <future>
 
 #include "base/files.h"
 #include "engine/choose.h"
 #include "engine/commands.h"
+#include "engine/json.h"
 #include "engine/onnx_digest.h"
 #include "engine/open_model.h"
 #include "engine/probe.h"
+#include "engine/remember.h"
 #include "ferry/error.h"
 
 namespace ferry {
 namespace {
 
-struct Plan {
-  std::string bytes, digest;
+class Stopwatch {
+ public:
+  double ms() const { return std::chrono::duration<double, std::milli>(Clock::now() - start_).count(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
 };
 
+struct Plan {
+  std::string bytes, digest;
+  bool hashed = true;  // false: the digest is remembered from an earlier look at the same file
+  double ms = 0;
+};
+
+// The hash of a file that has not changed since it was hashed need not be computed again (see pipeline.h for what
+// counts as unchanged). What is read must be what was looked at.
 Plan read_plan(const std::string& path) {
+  const Stopwatch watch;
   Plan plan;
+  const std::string before = stamp_of(path, Stage::kOpen);
   plan.bytes = read_file(path, Stage::kOpen);
-  plan.digest = sha256(plan.bytes);
+  plan.digest = recall(path, "sha256");
+  plan.hashed = plan.digest.empty();
+  if (plan.hashed) plan.digest = sha256(plan.bytes);
+  if (stamp_of(path, Stage::kOpen) != before)
+    throw Error(Stage::kOpen, path, "it changed while it was read", "Try again when nothing writes it any more.");
+  if (plan.hashed) remember_settled(path, "sha256", plan.digest);
+  plan.ms = watch.ms();
   return plan;
 }
 
@@ -76,24 +102,74 @@ void check_behaviour(const Engine& engine, const Sidecar& s, const std::string& 
   check_proof(engine, s, path);
   Probe probe = s.probe.value_or(Probe{});
   if (!s.probe && !s.profiles.empty()) probe.batch = s.profiles.front().min;
-  const std::string failure = probe_failure(probe_answer(engine, probe), probe);
+  const std::string failure = probe_failure(probe_answer(engine, probe, s.form), probe, s.form);
   if (!failure.empty()) refuse(s, path, failure);
+}
+
+// Under this name it is remembered that a plan answered its probe: everything that could make it answer otherwise.
+std::string probe_fact(const Sidecar& s, const BackendInfo& info, int index) {
+  const std::optional<Device> device = device_of(info, index);
+  const Json what = {{"plan", s.plan_sha256},
+                     {"sidecar", sha256(to_json(s))},  // the question and its answer are in it
+                     {"module", stamp_of(info.module_path, Stage::kOpen)},
+                     {"library", info.library},
+                     {"version", info.version},
+                     {"device", device ? device->name : ""},
+                     {"index", index},
+                     {"driver", device ? device->driver : ""},
+                     {"ferry", FERRY_VERSION}};
+  return "probe " + sha256(what.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+// Hardware can break, so an answer is good for a day.
+bool fresh(const std::string& remembered_at) {
+  constexpr std::int64_t kDay = 24 * 60 * 60;
+  std::int64_t then = 0;
+  const char* end = remembered_at.data() + remembered_at.size();
+  if (remembered_at.empty() || std::from_chars(remembered_at.data(), end, then).ptr != end) return false;
+  const std::int64_t now = std::time(nullptr);
+  return then <= now && now - then < kDay;
+}
+
+Engine open_checked(const Plan& plan, const Sidecar& sidecar, const Backend& backend, const std::string& path,
+                    const OpenOptions& options, const Log& log) {
+  const std::string fact = probe_fact(sidecar, backend.info(), options.device);
+  const bool passed = !options.always_probe && !sidecar.precision_proof_due && fresh(recall(path, fact));
+  OpenOptions opening = options;
+  opening.proof = !passed;
+  Stopwatch watch;
+  const Engine engine = backend.open_plan(plan.bytes, opening, log);
+  const double open_ms = watch.ms();
+  if (!passed) {
+    check_behaviour(engine, sidecar, path);
+    remember_settled(path, fact, std::to_string(std::time(nullptr)));
+  }
+  if (log)
+    log(2,
+        fmt::format("opening: {:.0f} ms for the engine, {}", open_ms,
+                    passed ? std::string("no probe: this plan answered it within a day, here, with this driver and SDK")
+                           : fmt::format("{:.0f} ms for proof and probe", watch.ms() - open_ms)));
+  return engine;
 }
 
 Engine open_plan(const std::string& path, const OpenOptions& options, const Log& log) {
   const Sidecar sidecar = read_sidecar(path);
   // Reading and hashing overlap with loading the SDK, and end before the SDK sees a byte of the plan.
+  const Stopwatch watch;
   std::future<Plan> reading = std::async(std::launch::async, read_plan, path);
   const Backend backend = load_backend(sidecar, path);
+  const double load_ms = watch.ms();
   check_machine(sidecar, path, backend.info(), options.device);
   check_onnx(sidecar, path);
   const Plan plan = reading.get();
   if (plan.digest != sidecar.plan_sha256)
     refuse(sidecar, path, fmt::format("it is not the plan that '{}' describes (SHA-256 differs)", sidecar_path(path)));
+  if (log)
+    log(2,
+        fmt::format("opening: {:.0f} ms for SDK and driver; meanwhile {:.0f} ms to read the plan{}; {:.0f} ms so far",
+                    load_ms, plan.ms, plan.hashed ? " and hash it" : " (its hash is remembered)", watch.ms()));
   try {
-    const Engine engine = backend.open_plan(plan.bytes, options, log);
-    check_behaviour(engine, sidecar, path);
-    return engine;
+    return open_checked(plan, sidecar, backend, path, options, log);
   } catch (const Error& error) {
     if (error.subject() == path) throw;
     refuse(sidecar, path, fmt::format("{}: {}", error.subject(), error.cause()), error.hint());

@@ -6,16 +6,20 @@
 #include "base/files.h"
 #include "engine/lock.h"
 #include "engine/onnx_digest.h"
+#include "engine/remember.h"
 #include "ferry/pipeline.h"
 
 namespace ferry {
 namespace {
 
 // Raise it with every change of what the exporter writes: files of another number are not taken from the cache.
-constexpr int kExporterRevision = 1;
+constexpr int kExporterRevision = 2;
 
 std::string options_text(const ExportOptions& o) {
-  return fmt::format("{} io16={} bn={} {}x{}", name_of(o.precision), o.fp16_io, o.keep_batch_norm, o.height, o.width);
+  std::string text = fmt::format("{} io16={} bn={} {}x{} {}", name_of(o.precision), o.fp16_io, o.keep_batch_norm,
+                                 o.height, o.width, to_json(o.form));
+  for (const auto& [key, value] : o.metadata) text += fmt::format("\n{} {} {}", key.size(), key, value);
+  return text;
 }
 
 bool complete(const std::string& path) {
@@ -35,6 +39,11 @@ std::string identity_of_random(const ResNetArchitecture& a, std::uint64_t seed) 
   for (std::size_t i = 0; i < a.depths.size(); ++i)
     text += fmt::format(" stage {} {} {}", a.depths[i], a.planes[i], a.widths[i]);
   return text;
+}
+
+GraphForm remembered_form(const std::string& onnx_path) {
+  const auto find_out = [&] { return to_json(form_of(OnnxModel::load(onnx_path).summary().metadata, onnx_path)); };
+  return form_from_json(remembered(onnx_path, "form", Stage::kOnnx, find_out), onnx_path);
 }
 
 PreparedOnnx prepare_onnx(const std::string& identity, const ExportOptions& options,

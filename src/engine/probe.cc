@@ -8,6 +8,7 @@
 
 #include "ferry/compare.h"
 #include "ferry/error.h"
+#include "ferry/image.h"
 
 namespace ferry {
 namespace {
@@ -29,6 +30,47 @@ Tensor as_bytes(const Tensor& normal) {
   for (std::size_t i = 0; i < values.size(); ++i)
     bytes.data()[i] = static_cast<std::byte>(std::clamp(128.0f + 64.0f * values[i], 0.0f, 255.0f));
   return bytes;
+}
+
+// What a network of the default form is asked where the built engine gets pixels: the same picture.
+Tensor normalised_probe(const Port& port, const Probe& probe, const GraphForm& form) {
+  Port pixels{port.name, DType::kUInt8, port.shape};
+  for (std::size_t i = 1; i < pixels.shape.size(); ++i)
+    if (pixels.shape[i] < 0) pixels.shape[i] = i == 1 ? 3 : kDefaultSize;
+  if (form.input == InputForm::kUint8Nhwc && pixels.shape.size() == 4)
+    std::rotate(pixels.shape.begin() + 1, pixels.shape.begin() + 2, pixels.shape.end());
+  return normalise_pixels(probe_input(pixels, probe).view(), form);
+}
+
+template <typename T>
+std::vector<T> row_of(const Tensor& tensor) {
+  const auto* first = reinterpret_cast<const T*>(tensor.data());
+  return {first, first + tensor.elements() / std::max<std::int64_t>(1, tensor.shape()[0])};
+}
+
+std::vector<float> first_row(const Tensor& floats) { return row_of<float>(floats); }
+
+ProbeAnswer best_of(const std::vector<float>& scores, int k) {
+  ProbeAnswer answer;
+  for (const ClassScore& best : top_k(scores, k, true)) {
+    answer.row.push_back(best.score);
+    answer.classes.push_back(best.index);
+  }
+  return answer;
+}
+
+ProbeAnswer with_classes(ProbeAnswer answer, const std::vector<Tensor>& outputs) {
+  if (outputs.size() != 2 || outputs[1].dtype() != DType::kInt32)
+    throw Error(Stage::kOpen, "engine", "its outputs are not the probabilities and classes that its form promises");
+  answer.classes = row_of<std::int32_t>(outputs[1]);
+  return answer;
+}
+
+TopKView top_k_view(const std::vector<float>& row, const std::vector<std::int32_t>& classes, const GraphForm& form) {
+  const TensorView numbers{DType::kInt32,
+                           {1, static_cast<std::int64_t>(classes.size())},
+                           reinterpret_cast<const std::byte*>(classes.data())};
+  return {row_view(row), numbers, form.classes};
 }
 
 struct Referee {
@@ -75,22 +117,25 @@ Tensor probe_input(const Port& port, const Probe& probe) {
   return port.dtype == DType::kUInt8 ? as_bytes(normal) : convert(normal.view(), port.dtype);
 }
 
-std::vector<float> probe_answer(const Engine& engine, const Probe& probe) {
+ProbeAnswer probe_answer(const Engine& engine, const Probe& probe, const GraphForm& form) {
   const EngineInfo& info = engine.info();
   if (info.inputs.size() != 1 || info.outputs.empty())
     throw Error(Stage::kOpen, info.backend_display_name,
                 fmt::format("the engine has {} inputs and {} outputs; ferry runs engines with one image input",
                             info.inputs.size(), info.outputs.size()));
-  const Tensor input = probe_input(info.inputs[0], probe);
+  const bool pixels_wanted = form.input != InputForm::kFloat && info.inputs[0].dtype != DType::kUInt8;
+  const Tensor input =
+      pixels_wanted ? normalised_probe(info.inputs[0], probe, form) : probe_input(info.inputs[0], probe);
   const std::vector<Tensor> outputs = engine.new_session().run(std::vector<TensorView>{input.view()});
-  const Tensor& output = outputs.at(0);
-  const Tensor floats = convert(output.view(), DType::kFloat32);
-  if (output.shape().empty() || output.shape()[0] != probe.batch)
-    throw Error(Stage::kOpen, info.backend_display_name,
-                fmt::format("the engine answered {} images with an output of shape {}", probe.batch,
-                            to_string(output.shape())));
-  const std::size_t columns = floats.floats().size() / static_cast<std::size_t>(probe.batch);
-  return {floats.floats().begin(), floats.floats().begin() + static_cast<std::ptrdiff_t>(columns)};
+  for (const Tensor& output : outputs)
+    if (output.shape().empty() || output.shape()[0] != probe.batch)
+      throw Error(Stage::kOpen, info.backend_display_name,
+                  fmt::format("the engine answered {} images with an output of shape {}", probe.batch,
+                              to_string(output.shape())));
+  ProbeAnswer answer;
+  answer.row = first_row(convert(outputs[0].view(), DType::kFloat32));
+  if (form.top_k == 0) return answer;
+  return outputs.size() == 1 ? best_of(answer.row, form.top_k) : with_classes(std::move(answer), outputs);
 }
 
 Probe make_probe(const Question& question, const Log& log) {
@@ -108,9 +153,11 @@ Probe make_probe(const Question& question, const Log& log) {
     try {
       Probe asked = probe;
       asked.batch = referee.batch;
-      const std::vector<float> row = probe_answer(referee.open(), asked);
-      if (!finite(row) || !has_values(row)) throw Error(Stage::kBuild, referee.name, "its answer is not usable");
-      probe.expected = row;
+      const ProbeAnswer answer = probe_answer(referee.open(), asked, question.form);
+      if (!finite(answer.row) || !has_values(answer.row))
+        throw Error(Stage::kBuild, referee.name, "its answer is not usable");
+      probe.expected = answer.row;
+      probe.expected_classes = answer.classes;
       probe.referee = referee.name;
       return probe;
     } catch (const Error& error) {
@@ -120,12 +167,15 @@ Probe make_probe(const Question& question, const Log& log) {
   return probe;
 }
 
-std::string probe_failure(const std::vector<float>& answer, const Probe& probe) {
-  if (!finite(answer)) return "the engine answers the probe with NaN or Inf";
-  if (!has_values(answer)) return "the engine answers the probe with zeros only";
+std::string probe_failure(const ProbeAnswer& answer, const Probe& probe, const GraphForm& form) {
+  if (!finite(answer.row)) return "the engine answers the probe with NaN or Inf";
+  if (!has_values(answer.row)) return "the engine answers the probe with zeros only";
   if (probe.expected.empty()) return {};
-  const Agreement agreement =
-      compare_outputs(row_view(answer), row_view(probe.expected), Tolerance{probe.tolerance, 0});
+  const Tolerance tolerance{probe.tolerance, 0};
+  const Agreement agreement = form.top_k > 0
+                                  ? compare_top_k(top_k_view(answer.row, answer.classes, form),
+                                                  top_k_view(probe.expected, probe.expected_classes, form), tolerance)
+                                  : compare_outputs(row_view(answer.row), row_view(probe.expected), tolerance);
   if (agreement.ok) return {};
   return fmt::format("the engine answers the probe with something else than {}: {}", probe.referee, agreement.failure);
 }

@@ -10,8 +10,14 @@ namespace ferry {
 /// The input of a probe for an engine with this input port: [batch, ...], normal values from the seed.
 Tensor probe_input(const Port& port, const Probe& probe);
 
-/// The first row that an engine answers to the probe, as float32.
-std::vector<float> probe_answer(const Engine& engine, const Probe& probe);
+/// The first row that an engine answers.
+struct ProbeAnswer {
+  std::vector<float> row;             // scores, or the probabilities of `classes`
+  std::vector<std::int32_t> classes;  // with top-k
+};
+/// Asks an engine of this form. An engine of the default form (the reference, from the weights) is asked the same
+/// question, normalised, and its scores become what the form's top-k would be.
+ProbeAnswer probe_answer(const Engine& engine, const Probe& probe, const GraphForm& form);
 
 /// Makes a probe for a built plan: the answer of a referee, in order of preference an engine that reads ONNX on the
 /// CPU, the reference backend over the network's weights, or the engine itself (`built`, may be nullptr). Without any,
@@ -23,10 +29,11 @@ struct Question {
   std::string precision, backend;
   std::vector<BatchProfile> profiles;
   bool tf32 = false;
+  GraphForm form;
 };
 Probe make_probe(const Question& question, const Log& log);
 
 /// What is wrong with an answer, in words; empty if nothing is.
-std::string probe_failure(const std::vector<float>& answer, const Probe& probe);
+std::string probe_failure(const ProbeAnswer& answer, const Probe& probe, const GraphForm& form);
 
 }  // namespace ferry

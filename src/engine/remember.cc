@@ -54,7 +54,7 @@ std::optional<Note> note_for(const std::string& path, const std::string& kind, c
   }
 }
 
-std::string recall(const Note& note) {
+std::string read_note(const Note& note) {
   std::error_code error;
   if (!std::filesystem::exists(note.file, error)) return {};
   try {
@@ -79,11 +79,24 @@ std::string remembered(const std::string& path, const std::string& kind, Stage s
   const Seen before = look_at(path, stage);
   const std::optional<Note> note = note_for(path, kind, before);
   if (!note) return find_out();  // no cache: find out each time
-  std::string value = recall(*note);
+  std::string value = read_note(*note);
   if (!value.empty()) return value;
   value = find_out();
   if (before.settled && look_at(path, stage).stamp == before.stamp) store(*note, value);
   return value;
+}
+
+std::string recall(const std::string& path, const std::string& kind) {
+  const std::optional<Note> note = note_for(path, kind, look_at(path, Stage::kOpen));
+  return note ? read_note(*note) : std::string();
+}
+
+std::string stamp_of(const std::string& path, Stage stage) { return look_at(path, stage).stamp; }
+
+void remember_settled(const std::string& path, const std::string& kind, const std::string& value) {
+  const Seen seen = look_at(path, Stage::kOpen);
+  if (!seen.settled) return;
+  if (const std::optional<Note> note = note_for(path, kind, seen)) store(*note, value);
 }
 
 void remember(const std::string& path, const std::string& kind, const std::string& value) {

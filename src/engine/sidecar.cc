@@ -37,11 +37,8 @@ std::vector<Port> ports_from_json(const Json& json) {
 
 Json probe_json(const std::optional<Probe>& probe) {
   if (!probe) return nullptr;
-  return {{"seed", probe->seed},
-          {"batch", probe->batch},
-          {"tolerance", probe->tolerance},
-          {"referee", probe->referee},
-          {"expected", probe->expected}};
+  return {{"seed", probe->seed},       {"batch", probe->batch},       {"tolerance", probe->tolerance},
+          {"referee", probe->referee}, {"expected", probe->expected}, {"expected_classes", probe->expected_classes}};
 }
 
 std::optional<Probe> probe_from_json(const Json& json) {
@@ -52,6 +49,7 @@ std::optional<Probe> probe_from_json(const Json& json) {
   probe.tolerance = json.at("tolerance").get<double>();
   probe.referee = json.at("referee").get<std::string>();
   probe.expected = json.at("expected").get<std::vector<float>>();
+  probe.expected_classes = json.at("expected_classes").get<std::vector<std::int32_t>>();
   return probe;
 }
 
@@ -77,6 +75,7 @@ Sidecar parse(const Json& j) {
   s.profiles = profiles_from_json(j.at("profiles"));
   s.inputs = ports_from_json(j.at("inputs"));
   s.outputs = ports_from_json(j.at("outputs"));
+  s.form = form_from_json(j.at("form").dump(), "form");
   s.build_options_json = dumped(j.at("build_options"));
   s.build_report_json = dumped(j.at("build_report"));
   s.build_seconds = j.at("build_seconds").get<double>();
@@ -107,6 +106,7 @@ std::string to_json(const Sidecar& s) {
   j["profiles"] = profiles_json(s.profiles);
   j["inputs"] = ports_json(s.inputs);
   j["outputs"] = ports_json(s.outputs);
+  j["form"] = embedded(to_json(s.form));
   j["origin"] = s.origin;
   j["preprocessing"] = s.preprocessing;
   j["class_names"] = s.class_names;

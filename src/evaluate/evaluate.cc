@@ -19,16 +19,19 @@ double now_seconds() {
 void check_entry(const std::string& name, const EngineInfo& info) {
   const bool image = info.inputs.size() == 1 && info.outputs.size() == 1 && info.inputs[0].shape.size() == 4;
   if (!image)
-    throw Error(Stage::kRun, name,
-                fmt::format("has {} inputs and {} outputs; evaluation needs one image input and one output",
-                            info.inputs.size(), info.outputs.size()));
+    throw Error(
+        Stage::kRun, name,
+        fmt::format("has {} inputs and {} outputs; evaluation needs one image input and one output", info.inputs.size(),
+                    info.outputs.size()),
+        info.outputs.size() == 2 ? "A model with --top-k keeps its scores to itself: use the one without." : "");
 }
 
 // Runs in pieces that the engine takes; a fixed batch is filled up by repeating the last image.
 class SplitRun {
  public:
-  explicit SplitRun(const Engine& engine)
+  SplitRun(const Engine& engine, const GraphForm& pixels)
       : session_(engine.new_session()),
+        pixels_(pixels),
         type_(engine.info().inputs[0].dtype),
         limit_(engine.info().max_batch),
         fixed_(engine.info().inputs[0].shape[0]) {}
@@ -62,11 +65,13 @@ class SplitRun {
                     part.data + image * static_cast<std::size_t>(std::min(i, real - 1)), image);
       part = filled.view();
     }
+    if (type_ == DType::kUInt8) return convert(session_.run(pixels_of(part, pixels_).view()).view(), DType::kFloat32);
     if (type_ == DType::kFloat32) return convert(session_.run(part).view(), DType::kFloat32);
     return convert(session_.run(convert(part, type_).view()).view(), DType::kFloat32);
   }
 
   Session session_;
+  GraphForm pixels_;
   DType type_;
   std::optional<std::int64_t> limit_;
   std::int64_t fixed_;
@@ -168,9 +173,9 @@ class Evaluator {
 
 }  // namespace
 
-EvaluationEntry entry_of(const std::string& name, const Engine& engine) {
+EvaluationEntry entry_of(const std::string& name, const Engine& engine, const GraphForm& pixels) {
   check_entry(name, engine.info());
-  auto run = std::make_shared<SplitRun>(engine);
+  auto run = std::make_shared<SplitRun>(engine, pixels);
   return {name, [run](const TensorView& batch) { return (*run)(batch); }};
 }
 

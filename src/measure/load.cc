@@ -32,18 +32,16 @@ std::size_t argmax(const float* scores, std::size_t count) {
 
 /// One session with everything that its requests need.
 struct Worker {
-  Worker(const Engine& engine, const TensorView& of, std::size_t output_size) : session(engine.new_session()) {
+  Worker(const Engine& engine, const TensorView& of) : session(engine.new_session()) {
     staging = session.staging(of.shape[0]);
     in = {staging.inputs[0]};
-    out = {staging.outputs[0]};
-    output_bytes = output_size;
+    out = staging.outputs;
     std::memcpy(staging.inputs[0], of.data, of.size_bytes());
   }
   Session session;
   Session::Staging staging;
   std::vector<const std::byte*> in;
   std::vector<std::byte*> out;
-  std::size_t output_bytes = 0;
   std::vector<std::size_t> labels;  // end to end: what the caller is after
   std::vector<RequestSpan> spans;
   std::exception_ptr failure;
@@ -56,9 +54,11 @@ const char* name_of(LoadKind kind) noexcept { return kind == LoadKind::kThroughp
 struct Load::Impl {
   Impl(const Engine& of, const TensorView& given, LoadKind what) : engine(of), kind(what), input(given) {
     const EngineInfo& info = engine.info();
-    if (info.inputs.size() != 1 || info.outputs.size() != 1 || info.inputs[0].shape.empty())
+    const bool top_k = info.outputs.size() == 2 && info.outputs[1].dtype == DType::kInt32;
+    if (info.inputs.size() != 1 || (info.outputs.size() != 1 && !top_k) || info.inputs[0].shape.empty())
       throw Error(Stage::kMeasure, info.backend_display_name,
-                  fmt::format("the engine has {} inputs and {} outputs; an image network has one of each",
+                  fmt::format("the engine has {} inputs and {} outputs; an image network has one input, and scores or "
+                              "the best classes as output",
                               info.inputs.size(), info.outputs.size()));
     if (input.dtype != info.inputs[0].dtype) {
       converted = convert(input, info.inputs[0].dtype);
@@ -69,14 +69,19 @@ struct Load::Impl {
 
   // The first request goes through `run`, which checks shape and type and knows the output's shape.
   void open_one() {
-    if (output_shape.empty()) output_shape = engine.new_session().run(input).shape();
-    auto worker = std::make_unique<Worker>(engine, input, element_count(output_shape) * size_of(output_type()));
+    if (output_shapes.empty())
+      for (const Tensor& output : engine.new_session().run(std::vector<TensorView>{input}))
+        output_shapes.push_back(output.shape());
+    auto worker = std::make_unique<Worker>(engine, input);
     if (kind == LoadKind::kEndToEnd) worker->labels.resize(static_cast<std::size_t>(batch));
     for (int i = 0; i < 3; ++i) request(*worker);  // a graph is captured by the second
     workers.push_back(std::move(worker));
   }
 
-  DType output_type() const { return engine.info().outputs[0].dtype; }
+  DType output_type(std::size_t i = 0) const { return engine.info().outputs[i].dtype; }
+  TensorView output_of(const Worker& worker, std::size_t i) const {
+    return {output_type(i), output_shapes[i], worker.out[i]};
+  }
 
   void request(Worker& worker) const {
     if (kind == LoadKind::kEndToEnd) {
@@ -89,8 +94,8 @@ struct Load::Impl {
   }
 
   void label(Worker& worker) const {
-    const std::size_t classes = worker.output_bytes / size_of(output_type()) / static_cast<std::size_t>(batch);
-    if (output_type() != DType::kFloat32) return;  // an engine that gives classes already has nothing left to do
+    if (worker.out.size() > 1 || output_type() != DType::kFloat32) return;  // it gives classes already
+    const auto classes = static_cast<std::size_t>(element_count(output_shapes[0]) / batch);
     const auto* scores = reinterpret_cast<const float*>(worker.out[0]);
     for (std::size_t i = 0; i < worker.labels.size(); ++i) worker.labels[i] = argmax(scores + i * classes, classes);
   }
@@ -100,7 +105,7 @@ struct Load::Impl {
   TensorView input;
   Tensor converted;
   std::int64_t batch = 0;
-  Shape output_shape;
+  std::vector<Shape> output_shapes;
   std::vector<std::unique_ptr<Worker>> workers;
 };
 
@@ -157,7 +162,8 @@ LoadTurn Load::turn(double seconds, int least) {
     worker->spans.clear();
     worker->spans.reserve(most);
     worker->failure = nullptr;
-    poison(worker->out[0], worker->output_bytes);
+    for (std::size_t i = 0; i < worker->out.size(); ++i)
+      poison(worker->out[i], impl_->output_of(*worker, i).size_bytes());
     threads.emplace_back([&work, of = worker.get()] { work(*of); });
   }
   go.store(true, std::memory_order_release);
@@ -183,10 +189,15 @@ std::vector<double> Load::device_ms(int runs) {
   return times;
 }
 
-std::vector<Tensor> Load::outputs() const {
-  std::vector<Tensor> all;
-  for (const auto& worker : impl_->workers)
-    all.push_back(convert({impl_->output_type(), impl_->output_shape, worker->out[0]}, DType::kFloat32));
+std::vector<std::vector<Tensor>> Load::outputs() const {
+  std::vector<std::vector<Tensor>> all;
+  for (const auto& worker : impl_->workers) {
+    std::vector<Tensor>& outputs = all.emplace_back();
+    for (std::size_t i = 0; i < worker->out.size(); ++i) {
+      const TensorView view = impl_->output_of(*worker, i);
+      outputs.push_back(i == 0 ? convert(view, DType::kFloat32) : Tensor::copy_of(view));
+    }
+  }
   return all;
 }
 

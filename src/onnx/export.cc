@@ -52,6 +52,9 @@ void check_options(const ExportOptions& options) {
                 "Export FP32, then run: ferry quantize");
   if (options.fp16_io && options.precision != Precision::kFp16)
     throw Error(Stage::kUsage, "fp16 input and output", "these go with FP16 weights only", "Add --precision fp16.");
+  if (options.fp16_io && !is_default(options.form))
+    throw Error(Stage::kUsage, "fp16 input and output", "another form of input and output was asked for too",
+                "Leave one of them out.");
   if (options.height < 1 || options.width < 1)
     throw Error(Stage::kUsage, std::to_string(options.height) + "x" + std::to_string(options.width),
                 "this is no image size");
@@ -66,7 +69,9 @@ OnnxModel export_with(const ResNet& network, const WeightSource& weights, const 
   write_resnet(network.architecture, weights, options.height, options.width, writer);
   OnnxModel model(std::move(impl));
   if (!options.keep_batch_norm) fold_batch_norm(model);
+  fold_form(model, options.form);
   if (options.precision == Precision::kFp16) convert_to_fp16(model, !options.fp16_io);
+  attach_form(model, options.form);
   model.check();
   return model;
 }

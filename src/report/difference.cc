@@ -16,12 +16,17 @@ constexpr double kLeastNoise = 0.02;  // below this two runs on one machine are 
 
 std::string name_of_row(const ComparisonRow& row) {
   const Measurement& m = row.measurement;
-  return fmt::format("{} {} batch {} {}", row.engine, row.precision, m.batch, m.mode);
+  return fmt::format("{}{} {} batch {} {}", row.model.empty() ? "" : row.model + " in ", row.engine, row.precision,
+                     m.batch, m.mode);
 }
 
-const ComparisonRow* partner_of(const ComparisonRow& row, const std::vector<ComparisonRow>& others) {
+// The row of that name in `others`; of several (two models in one bench) the one that stands in the same place.
+const ComparisonRow* partner_of(const ComparisonRow& row, const std::vector<ComparisonRow>& rows,
+                                const std::vector<ComparisonRow>& others) {
+  const std::string name = name_of_row(row);
+  std::ptrdiff_t place = std::count_if(rows.data(), &row, [&](const auto& r) { return name_of_row(r) == name; });
   for (const ComparisonRow& other : others)
-    if (name_of_row(other) == name_of_row(row)) return &other;
+    if (name_of_row(other) == name && place-- == 0) return &other;
   return nullptr;
 }
 
@@ -34,7 +39,7 @@ double spread(const Measurement& m) {
 ReportChange change_of(const ComparisonRow& before, const ComparisonRow& after) {
   const Measurement &a = before.measurement, &b = after.measurement;
   ReportChange change;
-  change.engine = before.engine;
+  change.engine = before.model.empty() ? before.engine : before.model + " in " + before.engine;
   change.precision = before.precision;
   change.mode = a.mode;
   change.batch = a.batch;
@@ -70,19 +75,27 @@ ReportDifference difference(const Comparison& before, const Comparison& after) {
   note_if_other(d, "network", before.network, after.network);
   note_if_other(d, "source of weights", before.origin, after.origin);
   for (const ComparisonRow& row : before.rows) {
-    const ComparisonRow* partner = partner_of(row, after.rows);
+    const ComparisonRow* partner = partner_of(row, before.rows, after.rows);
     if (row.failure.empty() && partner != nullptr && partner->failure.empty()) {
       d.changes.push_back(change_of(row, *partner));
     } else if (row.failure.empty()) {
-      d.only_before.push_back(name_of_row(row) + (partner ? ": does not run any more: " + partner->failure : ""));
+      if (partner != nullptr)
+        d.stopped.push_back(name_of_row(row) + ": " + partner->failure);
+      else
+        d.only_before.push_back(name_of_row(row));
     }
   }
   for (const ComparisonRow& row : after.rows) {
-    const ComparisonRow* partner = partner_of(row, before.rows);
+    const ComparisonRow* partner = partner_of(row, after.rows, before.rows);
     if (row.failure.empty() && (partner == nullptr || !partner->failure.empty()))
       d.only_after.push_back(name_of_row(row));
   }
   return d;
+}
+
+bool got_worse(const ReportDifference& d) {
+  const auto worse = [](const ReportChange& c) { return c.agreement_lost || (c.beyond_noise && !(c.change < 0)); };
+  return !d.stopped.empty() || std::any_of(d.changes.begin(), d.changes.end(), worse);
 }
 
 std::string to_table(const ReportDifference& d, bool color) {
@@ -105,6 +118,7 @@ std::string to_table(const ReportDifference& d, bool color) {
     for (const std::string& line : lines)
       for (const std::string& part : wrap(prefix + line, kWidth)) text += part + "\n";
   };
+  add("does not run any more: ", d.stopped);
   add("only before: ", d.only_before);
   add("only after: ", d.only_after);
   add("- ", d.notes);

@@ -66,9 +66,9 @@ std::string numbers_table(const Rows& block) {
     const Statistics& s = m.timed_statistics();
     const std::string speed = row->baseline ? "baseline" : row->speedup > 0 ? fmt::format("{:.2f}", row->speedup) : "–";
     text += fmt::format(
-        R"(<tr class="{}"><td>{} {}</td><td class="mark">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>)",
-        role(*row, block), escape(row->engine), escape(row->precision), milliseconds(s.median), milliseconds(s.p90),
-        milliseconds(s.p99), milliseconds(m.wall.median), rate(m.images_per_second), speed, escape(m.timed));
+        R"(<tr class="{}"><td>{}</td><td class="mark">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>)",
+        role(*row, block), label(*row), milliseconds(s.median), milliseconds(s.p90), milliseconds(s.p99),
+        milliseconds(m.wall.median), rate(m.images_per_second), speed, escape(m.timed));
   }
   return text + "</table></div>";
 }
@@ -91,6 +91,25 @@ const ComparisonRow* fastest(const Comparison& c, bool by_speedup) {
   return best;
 }
 
+// The fastest against the next fastest, where the first rows (the smallest batch) leave no baseline.
+std::string answer_without_baseline(const Comparison& c) {
+  const std::vector<html::Rows> all = html::blocks(c);
+  if (all.empty()) return {};
+  std::vector<const ComparisonRow*> good;
+  for (const ComparisonRow* row : all.front())
+    if (row->agreement.ok && row->measurement.timed == all.front()[0]->measurement.timed) good.push_back(row);
+  if (good.size() < 2) return {};
+  std::stable_sort(good.begin(), good.end(), [](const auto* a, const auto* b) {
+    return a->measurement.images_per_second > b->measurement.images_per_second;
+  });
+  const ComparisonRow &first = *good[0], &second = *good[1];
+  return fmt::format("{} in {} runs {} {:.2f} times faster than {} in {}, the next fastest, at batch {}", first.engine,
+                     first.precision, first.model.empty() ? c.network : first.model,
+                     first.measurement.images_per_second / second.measurement.images_per_second,
+                     second.model.empty() ? second.engine : second.model + " with " + second.engine, second.precision,
+                     first.measurement.batch);
+}
+
 std::string answer(const Comparison& c) {
   if (const ComparisonRow* row = fastest(c, true)) {
     const auto base = std::find_if(c.rows.begin(), c.rows.end(), [&](const ComparisonRow& other) {
@@ -102,6 +121,7 @@ std::string answer(const Comparison& c) {
                        faster ? "faster" : "slower", base == c.rows.end() ? "the reference" : base->engine,
                        base == c.rows.end() ? "fp32" : base->precision, row->measurement.batch);
   }
+  if (const std::string text = answer_without_baseline(c); !text.empty()) return text;
   if (const ComparisonRow* row = fastest(c, false))
     return fmt::format("{}: {} in {} does {} images a second", c.network, row->engine, row->precision,
                        rate(row->measurement.images_per_second));
@@ -191,15 +211,18 @@ std::string block_html(const html::Rows& block) {
 
 }  // namespace
 
-std::string to_html(const Comparison& c) {
+std::string to_html(const Comparison& c, const Comparison* before) {
   std::string text = fmt::format(
       R"(<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{0}</title><style>{1}</style></head><body><main><p class="over">ferry report: {2}</p><h1>{0}</h1><p class="lead">{3}</p>)",
       escape(answer(c)), html::kStyle, escape(c.network + " from " + c.origin), escape(lead(c)));
   if (c.random_weights) text += R"(<p class="alert">Random weights: speed is real, answers mean nothing.</p>)";
+  if (before != nullptr) text += html::changes(difference(*before, c), *before);
   for (const html::Rows& block : html::blocks(c)) text += block_html(block);
-  text +=
-      R"(<h2>Accuracy against the reference</h2><section class="card">)" + html::accuracy(c) +
-      R"(<p class="key">Relative L2 error from 1e-7 to 1 on a logarithmic scale; the line is the tolerance.</p></section>)";
+  if (const std::string panel = html::accuracy(c); !panel.empty())
+    text +=
+        R"(<h2>Accuracy against the reference</h2><section class="card"><div class="columns">)" + panel + "</div>" +
+        R"(<p class="key">Relative L2 error from 1e-7 to 1 on a logarithmic scale; the line is the tolerance.</p></section>)";
+  text += html::layers(c);
   const std::string warned = list(warnings(c)), noted = list(c.notes);
   if (!warned.empty()) text += R"(<h2>Warnings</h2><section class="card">)" + warned + "</section>";
   if (!noted.empty()) text += R"(<h2>Notes</h2><section class="card">)" + noted + "</section>";

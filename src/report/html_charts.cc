@@ -10,8 +10,6 @@
 namespace ferry::html {
 namespace {
 
-std::string label(const ComparisonRow& row) { return escape(row.engine + " " + row.precision); }
-
 std::string svg(double height, const std::string& inside, const std::string& title) {
   return fmt::format(R"(<svg viewBox="0 0 100 {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>)",
                      height, title, inside);
@@ -56,7 +54,22 @@ std::string distribution(const ComparisonRow& row, const std::string& role_name)
       milliseconds(s.median), milliseconds(s.p99));
 }
 
+// What stands under a bar; harmless HTML.
+std::string remark(const ComparisonRow& row, const Rows& block) {
+  if (!row.agreement.ok) return "wrong: " + escape(row.agreement.failure);
+  if (!was_compared(row)) return "not compared with a reference";
+  if (row.baseline) return "baseline";
+  if (row.speedup > 0) return fmt::format("{:.2f} times the baseline", row.speedup);
+  const bool has_baseline = std::any_of(block.begin(), block.end(), [](const ComparisonRow* r) { return r->baseline; });
+  return has_baseline ? "not comparable with the baseline" : "no baseline was timed";
+}
+
 }  // namespace
+
+std::string label(const ComparisonRow& row) {
+  return escape(row.model.empty() ? row.engine + " " + row.precision
+                                  : fmt::format("{}: {} {}", row.model, row.engine, row.precision));
+}
 
 std::string role(const ComparisonRow& row, const Rows& block) {
   if (!row.agreement.ok) return "wrong";
@@ -72,14 +85,11 @@ std::string bars(const Rows& block) {
   std::string text;
   for (const ComparisonRow* row : block) {
     const double value = row->measurement.images_per_second, width = most > 0 ? 100 * value / most : 0;
-    const std::string under = !row->agreement.ok ? "<span>wrong: " + escape(row->agreement.failure) + "</span>"
-                              : row->baseline    ? "<span>baseline</span>"
-                              : row->speedup > 0 ? fmt::format("<span>{:.2f} times the baseline</span>", row->speedup)
-                                                 : "<span>no speed-up given: not comparable</span>";
     text += fmt::format(
-        R"(<div class="bar {}"><span class="name">{}</span><span class="value mark">{} images/s</span>{}<span class="under">{}</span></div>)",
+        R"(<div class="bar {}"><span class="name">{}</span><span class="value mark">{} images/s</span>{}<span class="under"><span>{}</span></span></div>)",
         role(*row, block), label(*row), rate(value),
-        svg(10, fmt::format(R"(<rect width="{:.2f}" height="10"/>)", width), label(*row) + " " + rate(value)), under);
+        svg(10, fmt::format(R"(<rect width="{:.2f}" height="10"/>)", width), label(*row) + " " + rate(value)),
+        remark(*row, block));
   }
   return text;
 }
@@ -90,6 +100,8 @@ std::string distributions(const Rows& block) {
   return text;
 }
 
+bool was_compared(const ComparisonRow& row) { return !row.agreement.ok || std::isfinite(row.agreement.relative_error); }
+
 // 1e-7 on the left, 1 on the right; the tolerance is a line.
 std::string accuracy(const Comparison& comparison) {
   const auto at = [](double error) {
@@ -99,7 +111,7 @@ std::string accuracy(const Comparison& comparison) {
   for (const Rows& block : blocks(comparison))
     for (const ComparisonRow* row : block) {
       const Agreement& a = row->agreement;
-      if (row->baseline) continue;
+      if (row->baseline || !was_compared(*row)) continue;
       std::string shapes;
       if (std::isfinite(a.relative_error))
         shapes += fmt::format(R"(<rect width="{:.2f}" height="10"/>)", at(a.relative_error));

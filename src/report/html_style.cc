@@ -19,6 +19,8 @@ p{margin:.4em 0}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px;margin:12px 0;min-width:0}
 .pair{display:grid;grid-template-columns:1fr;gap:0 16px}
 @media (min-width:900px){.pair{grid-template-columns:1fr 1fr}}
+.columns{display:grid;grid-template-columns:minmax(0,1fr);gap:0 32px}
+@media (min-width:900px){.columns{grid-template-columns:minmax(0,1fr) minmax(0,1fr)}}
 .alert{background:var(--warnground);color:var(--warn);border-radius:8px;padding:10px 14px;margin:12px 0}
 .bar{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:2px 12px;margin:0 0 12px}
 .bar .name{overflow-wrap:anywhere}
@@ -40,6 +42,10 @@ ul{padding-left:1.2em;margin:.4em 0} li{margin:.25em 0;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px;margin:0} dt{color:var(--soft)} dd{margin:0;overflow-wrap:anywhere}
 code{font:0.9em ui-monospace,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
 .key{color:var(--soft);font-size:.85rem}
+.g0{--c:#8a63b8}.g1{--c:#4c78b8}.g2{--c:#3a9a9a}.g3{--c:#5f9e45}.g4{--c:#c98a1e}.g5{--c:#c2607a}.g6{--c:#a05a2c}.g7{--c:#7d8590}
+rect[class^=g]{fill:var(--c)} .stack svg{height:26px} .legend{grid-column:1/-1;display:flex;flex-wrap:wrap;gap:2px 18px;font-size:.88rem}
+.legend i{display:inline-block;width:.8em;height:.8em;border-radius:2px;background:var(--c);margin-right:.4em}
+details{margin-top:10px} summary{cursor:pointer;color:var(--soft);margin-bottom:10px}
 )css";
 
 }  // namespace ferry::html

@@ -94,7 +94,7 @@ Measurement measurement(const Json& row) {
 
 Agreement agreement(const Json& row) {
   Agreement a;
-  a.ok = flag(row, "ok");
+  a.ok = flag(row, "ok") || !row.contains("ok");  // results of bench: nothing was compared
   a.failure = text(row, "disagreement");
   a.relative_error = number(row, "relative_error");
   a.cosine = number(row, "cosine");
@@ -108,6 +108,7 @@ Agreement agreement(const Json& row) {
 ComparisonRow comparison_row(const Json& row) {
   ComparisonRow r;
   r.engine = row.at("engine").get<std::string>();
+  r.model = text(row, "model");
   r.backend = text(row, "backend");
   r.precision = text(row, "precision");
   r.device = text(row, "device");

@@ -1,4 +1,6 @@
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "engine/open_model.h"
 #include "fixture.h"
@@ -41,6 +43,27 @@ TEST_F(OpenEngine, RunsWhatWasBuilt) {
   const Tensor input = Tensor::random_normal({3, 3, 32, 32}, 5);
   EXPECT_EQ(engine.new_session().run(input.view()).shape(), (Shape{3, 10}));
   EXPECT_EQ(Engine::open(plan_).info().backend, "fake");
+}
+
+TEST_F(OpenEngine, AProbeThatPassedIsNotAskedAgainUnlessSomethingChanged) {
+  build("Fake 4060,8.9,580");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // a file that just changed is not remembered
+  std::vector<std::string> lines;
+  const Log log = [&](int, const std::string& line) { lines.push_back(line); };
+  open_engine(plan_, {}, log);
+  set("FERRY_FAKE_MODE", "zeros");
+  open_engine(plan_, {}, log);
+  EXPECT_THAT(lines, testing::Contains(HasSubstr("no probe: this plan answered it")));
+  EXPECT_THAT(lines, testing::Contains(HasSubstr("its hash is remembered")));
+  OpenOptions asking;
+  asking.always_probe = true;
+  EXPECT_THAT(error_of([&] { open_engine(plan_, asking); }).cause(), HasSubstr("zeros"));
+  set("FERRY_FAKE_GPU", "Fake 4060,8.9,581");
+  expect_refused("zeros");
+  set("FERRY_FAKE_GPU", "Fake 4060,8.9,580");
+  open_engine(plan_);
+  change([](nlohmann::json& j) { j["probe"]["tolerance"] = 0.5; });
+  expect_refused("zeros");
 }
 
 TEST_F(OpenEngine, AnotherGpuIsRefusedAndBothAreNamed) {

@@ -58,6 +58,15 @@ TEST_F(Prepare, EverythingThatChangesTheFileChangesItsName) {
   add(identity_of_random(tiny_architecture(), 1), o);
   o.fp16_io = true;
   add(identity_of_random(tiny_architecture(), 1), o);
+  o.fp16_io = false;
+  o.metadata = {{"preprocessing", "a"}};
+  add(identity_of_random(tiny_architecture(), 1), o);
+  o.metadata = {{"preprocessing", "b"}};
+  add(identity_of_random(tiny_architecture(), 1), o);
+  o.form.top_k = 2;
+  add(identity_of_random(tiny_architecture(), 1), o);
+  o.form.input = InputForm::kUint8Nhwc;
+  add(identity_of_random(tiny_architecture(), 1), o);
   std::sort(paths.begin(), paths.end());
   EXPECT_EQ(std::unique(paths.begin(), paths.end()), paths.end());
 }

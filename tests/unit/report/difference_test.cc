@@ -28,6 +28,21 @@ TEST(Difference, OfARunWithItselfIsNothing) {
   EXPECT_THAT(d.only_before, IsEmpty());
   EXPECT_THAT(d.only_after, IsEmpty());
   EXPECT_THAT(d.notes, IsEmpty());
+  EXPECT_FALSE(got_worse(d));
+}
+
+TEST(Difference, FasterIsNotWorseAndRowsOfOneNameKeepTheirPlaces) {
+  Comparison before = crafted(), after = crafted();
+  for (Comparison* c : {&before, &after}) {
+    ComparisonRow twin = c->rows[1];
+    slow_down(twin, 3);
+    c->rows.push_back(twin);
+  }
+  EXPECT_FALSE(got_worse(difference(before, after)));
+  slow_down(after.rows[1], 0.5);
+  EXPECT_FALSE(got_worse(difference(before, after)));
+  slow_down(after.rows.back(), 1.5);
+  EXPECT_TRUE(got_worse(difference(before, after)));
 }
 
 TEST(Difference, FlagsWhatExceedsTheNoiseOnly) {
@@ -56,7 +71,9 @@ TEST(Difference, SaysWhatWasLostAndWhatIsNotComparable) {
   after.machine_json = R"({"cpu":{"model":"Other"},"gpus":[{"name":"G","driver":"1"}]})";
   const ReportDifference d = difference(crafted(), after);
   EXPECT_TRUE(d.changes[1].agreement_lost);
-  EXPECT_EQ(d.only_before.size(), 1u);
+  EXPECT_EQ(d.stopped.size(), 1u);
+  EXPECT_THAT(d.only_before, IsEmpty());
+  EXPECT_TRUE(got_worse(d));
   EXPECT_EQ(d.only_after.size(), 1u);
   EXPECT_EQ(d.notes.size(), 2u);
   EXPECT_THAT(to_table(d, false), HasSubstr("WRONG"));

@@ -73,6 +73,44 @@ TEST(Html, WithoutBaselineRowsOrNumbersIsStillAPage) {
   EXPECT_THAT(page, HasSubstr("Random weights"));
 }
 
+TEST(Html, ShowsWhatChangedSinceAnEarlierRun) {
+  Comparison after = crafted();
+  after.rows[1].measurement.device->median *= 2;
+  const Comparison before = crafted();
+  const std::string page = to_html(after, &before);
+  EXPECT_THAT(page, HasSubstr("0 got faster and 1 slower beyond noise"));
+  EXPECT_THAT(page, HasSubstr("+100.0 %"));
+  EXPECT_THAT(to_html(before, &before), HasSubstr("Nothing changed beyond the noise"));
+  EXPECT_EQ(count(page, "<tr"), count(page, "</tr>"));
+}
+
+TEST(Html, StacksWhereTheTimeGoes) {
+  Comparison c = crafted();
+  c.rows[0].layers->layers[0].name = "layer3.4.conv2 <b>";
+  const std::string page = to_html(c);
+  EXPECT_THAT(page, HasSubstr("Where the time goes"));
+  EXPECT_THAT(page, HasSubstr("</i>layer3 0.020 ms, 95 %"));
+  EXPECT_THAT(page, HasSubstr("layer3.4.conv2 &lt;b&gt;"));
+  EXPECT_THAT(page, HasSubstr("floor unknown"));
+  for (ComparisonRow& row : c.rows) row.layers.reset();
+  EXPECT_THAT(to_html(c), Not(HasSubstr("Where the time goes")));
+}
+
+TEST(Html, ABenchWithoutReferenceIsNotCalledWrong) {
+  Comparison c = crafted();
+  for (ComparisonRow& row : c.rows) {
+    row.agreement = {};
+    row.agreement.ok = true;
+    row.agreement.relative_error = std::numeric_limits<double>::quiet_NaN();
+    row.baseline = false;
+    row.speedup = 0;
+  }
+  const std::string page = to_html(c);
+  EXPECT_THAT(page, Not(HasSubstr("Accuracy against")));
+  EXPECT_THAT(page, Not(HasSubstr("<span>wrong:")));
+  EXPECT_THAT(page, HasSubstr("not compared with a reference"));
+}
+
 TEST(Html, IsTheSameFromStoredResults) {
   const std::string stored = to_html(comparison_from_json(to_json(crafted()), "x"));
   EXPECT_THAT(stored, HasSubstr("TensorRT for RTX in fp16 runs resnet101 8.9"));
