@@ -85,7 +85,9 @@ int build(const Options& options, const Context& context) {
   context.emit({{"plan", outcome.plan_path},
                 {"cache_hit", outcome.cache_hit},
                 {"cache_reason", outcome.cache_reason},
+                {"cautions", outcome.cautions},
                 {"sidecar", Json::parse(ferry::to_json(outcome.sidecar))}});
+  for (const std::string& caution : outcome.cautions) context.warn(caution);
   Rows rows = plan_rows(outcome.sidecar);
   if (options.batches.empty()) rows.emplace_back("", "chosen by ferry; --batch 1:8:64 or --batch 1,8,32 sets others");
   for (const std::string& note : model.notes()) rows.emplace_back("adapted", note);

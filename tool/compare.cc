@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cli.h"
+#include "compare_pictures.h"
 #include "console.h"
 #include "ferry/ferry.h"
 #include "ferry/report.h"
@@ -14,6 +15,8 @@
 #include "match.h"
 #include "measure_options.h"
 #include "model.h"
+#include "pictures.h"
+#include "preprocessing_options.h"
 #include "progress.h"
 #include "signals.h"
 
@@ -24,6 +27,7 @@ struct Options {
   ModelOptions model;
   std::string batches, precisions, backends;
   std::string peers;
+  PictureOptions pictures;
   bool force = false;
   LoadFlags load;
   MeasureFlags measure;
@@ -40,7 +44,20 @@ LineupOptions lineup_options(const Options& options) {
   if (!options.backends.empty()) lineup.backends = parse_list("--backends", options.backends);
   if (!options.precisions.empty()) lineup.precisions = parse_list("--precision", options.precisions);
   for (const std::string& precision : lineup.precisions) precision_named(precision);  // refuses what is none
+  const bool int8 = std::find(lineup.precisions.begin(), lineup.precisions.end(), "int8") != lineup.precisions.end();
+  if (!int8 && !options.model.calibration.empty())
+    throw Error(Stage::kUsage, "--calibration", "is for INT8", "Add --precision fp32,fp16,int8.");
+  if (options.pictures.images.empty() && !options.pictures.labels.empty())
+    throw Error(Stage::kUsage, "--labels", "goes with --images");
   return lineup;
+}
+
+// The pictures that are evaluated, else those of the calibration: noise is not what INT8 ranges were made for.
+std::optional<ImageSet> pictures_of(const Options& options) {
+  if (!options.pictures.images.empty()) return find_set(options.pictures.images, options.pictures.labels);
+  const std::string& calibration = options.model.calibration;
+  if (calibration.empty() || calibration.ends_with(".json")) return std::nullopt;
+  return find_images(calibration);
 }
 
 Comparison start(Model& model, const std::vector<BackendInfo>& known, const Context& context) {
@@ -54,17 +71,42 @@ Comparison start(Model& model, const std::vector<BackendInfo>& known, const Cont
   return comparison;
 }
 
-void measure_all(const Lineup& lineup, const Plan& plan, const LoadFlags& load, const MeasureOptions& how,
-                 const GraphForm& form, Comparison& comparison, const Context& context) {
-  constexpr std::uint64_t kSeed = 1;
-  Shape shape = lineup.input_shape;
-  comparison.inputs =
-      fmt::format("{} {}, seed {}", lineup.pixels ? "random pixels" : "standard normal", to_string(shape), kSeed);
-  shape.insert(shape.begin(), 0);
+// One batch of inputs after the other, of any size.
+class Inputs {
+ public:
+  /// `pixels`: the form of engines that take uint8, where there are any.
+  Inputs(Shape image, const std::optional<ImageSet>& pictures, Preprocessing preprocessing,
+         std::optional<GraphForm> pixels)
+      : shape_(std::move(image)),
+        pictures_(pictures),
+        preprocessing_(std::move(preprocessing)),
+        pixels_(std::move(pixels)) {}
+
+  std::string name() const {
+    if (pictures_) return fmt::format("pictures {}", to_string(shape_));
+    return fmt::format("{} {}, seed {}", pixels_ ? "random pixels" : "standard normal", to_string(shape_), kSeed);
+  }
+  Tensor batch(std::int64_t count) const {
+    if (pictures_) return picture_inputs(*pictures_, count, preprocessing_);
+    Shape shape = shape_;
+    shape.insert(shape.begin(), count);
+    return test_pictures(shape, kSeed, pixels_ ? &*pixels_ : nullptr);
+  }
+
+ private:
+  static constexpr std::uint64_t kSeed = 1;
+  Shape shape_;  // of one image
+  const std::optional<ImageSet>& pictures_;
+  Preprocessing preprocessing_;
+  std::optional<GraphForm> pixels_;
+};
+
+void measure_all(const Lineup& lineup, const Plan& plan, const LoadFlags& load, const Inputs& inputs,
+                 const MeasureOptions& how, Comparison& comparison, const Context& context) {
+  comparison.inputs = inputs.name();
   for (const std::int64_t batch : plan.batches) {
-    shape[0] = batch;
     if (!lineup.contestants.empty()) {  // none: every engine failed, and the rows below say why
-      const Tensor input = test_pictures(shape, kSeed, lineup.pixels ? &form : nullptr);
+      const Tensor input = inputs.batch(batch);
       Job job(context, fmt::format("measuring batch {}", batch));
       for (const std::string& mode : load.mode_list())
         for (ComparisonRow& row : play_mode(mode, load, lineup.contestants, lineup.reference, input.view(), how,
@@ -111,14 +153,23 @@ int compare(const Options& options, const Context& context) {
   options.load.mode_list();  // refuse wrong usage before anything is opened
   options.load.session_count();
   const std::vector<BackendInfo> known = known_engines(wanted.backends);
+  const std::optional<ImageSet> pictures = pictures_of(options);
   ModelOptions wanted_model = options.model;
   wanted_model.form = options.form.resolved();
+  if (pictures && !is_default(wanted_model.form))
+    throw Error(Stage::kUsage, "--images and --calibration", "go with graphs of the plain form only",
+                "Leave --input, --top-k and the other forms out, or measure without pictures.");
   Model model(wanted_model, context);
   const Plan plan = plan_of(known, wanted, model.has_network());
   Comparison comparison = start(model, known, context);
   const Lineup lineup = open_all(plan, wanted, model, context, comparison.notes);
-  measure_all(lineup, plan, options.load, options.measure.resolved(plan.device_kind), model.form(), comparison,
-              context);
+  const Preprocessing preprocessing = PreprocessingFlags{}.settle(facts_of(model));
+  const std::optional<GraphForm> pixels = lineup.pixels ? std::optional(model.form()) : std::nullopt;
+  measure_all(lineup, plan, options.load, {lineup.input_shape, pictures, preprocessing, pixels},
+              options.measure.resolved(plan.device_kind), comparison, context);
+  if (!options.pictures.images.empty())
+    evaluate_on_pictures(lineup, *pictures, preprocessing, *std::max_element(plan.batches.begin(), plan.batches.end()),
+                         comparison, context);
   comparison.notes.insert(comparison.notes.end(), plan.notes.begin(), plan.notes.end());
   say_what_limits_it(lineup, model, comparison);
   return finish(comparison, options.report, context);
@@ -133,8 +184,15 @@ void add_compare(Cli& cli) {
   add_model_options(verb, options->model, "checkpoint, ONNX file, or the name of a network");
   verb->add_option("--batch", options->batches, "Batch sizes, for example 1,8,32 (default: 1,8; more on a GPU)")
       ->type_name("LIST");
-  verb->add_option("--precision", options->precisions, "fp32, fp16 or both: fp32,fp16 (default: fp32; both on a GPU)")
+  verb->add_option("--precision", options->precisions, "Of fp32, fp16, int8: fp32,fp16 (default: fp32; both on a GPU)")
       ->type_name("LIST");
+  verb->add_option("--calibration", options->model.calibration,
+                   "For int8: a folder of pictures, or the .json that ferry quantize left")
+      ->type_name("DIR");
+  verb->add_option("--images", options->pictures.images, "Run these pictures too: agreement and, with labels, top-1")
+      ->type_name("DIR");
+  verb->add_option("--labels", options->pictures.labels, "Lines `file,class number` (default: DIR/labels.csv)")
+      ->type_name("FILE");
   verb->add_option("--backends", options->backends, "Only these engines, by the names that ferry doctor shows")
       ->type_name("LIST");
   verb->add_flag("--peers{all}", options->peers,
@@ -148,6 +206,7 @@ void add_compare(Cli& cli) {
   verb->footer(
       "Examples:\n"
       "  ferry compare resnet101.pth\n"
+      "  ferry compare resnet101.pth --precision fp32,fp16,int8 --calibration photos/ --images val/\n"
       "  ferry compare resnet101 --random-weights --batch 1,8 --json results.json\n"
       "Exit code 3: an engine's outputs disagree with the reference. 1: an engine could not run.");
 }

@@ -22,10 +22,14 @@ struct Options {
   PictureFlags pictures;
 };
 
-EvaluationEntry opened_entry(const std::string& file, const Options& options, const Context& context) {
+Model model_of(const std::string& file, const Context& context) {
   ModelOptions which;
   which.model = file;
-  Model model(which, context);
+  return Model(which, context);
+}
+
+EvaluationEntry opened_entry(const std::string& file, const Options& options, const Context& context) {
+  Model model = model_of(file, context);
   // A plan has its own precision and engine: beside other models the flags are for those, alone they are a mistake.
   const bool alone = options.models.size() == 1 && options.reference.empty();
   const OpenFlags flags = model.kind() == ModelKind::kPlan && !alone ? OpenFlags{} : options.open;
@@ -65,7 +69,7 @@ int evaluate_models(const Options& options, const Context& context) {
   for (const std::string& file : files) entries.push_back(opened_entry(file, options, context));
 
   EvaluateOptions how;
-  how.loader = options.pictures.loader();
+  how.loader = options.pictures.loader(facts_of(model_of(files.front(), context)));
   if (files.size() > 1) how.reference = 0;
   Evaluation evaluation;
   {

@@ -46,7 +46,9 @@ Engine build_and_open(const BackendInfo& info, Precision precision, Model& model
   Job job(context,
           fmt::format("building {} {} (or taking it from the cache)", info.display_name, ferry::name_of(precision)));
   request.progress = job.progress();
-  return open_engine(build_engine(request).plan_path, how, context.log());
+  const BuildOutcome outcome = build_engine(request);
+  for (const std::string& caution : outcome.cautions) context.warn(caution);
+  return open_engine(outcome.plan_path, how, context.log());
 }
 
 ComparisonRow failed_row(const BackendInfo& info, const std::string& precision, const std::string& failure) {

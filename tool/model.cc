@@ -15,6 +15,8 @@
 #include "ferry/fetch.h"
 #include "ferry/pipeline.h"
 #include "fetch.h"
+#include "int8_file.h"
+#include "preprocessing_options.h"
 #include "progress.h"
 #include "signals.h"
 #include "text.h"
@@ -75,7 +77,10 @@ ModelKind kind_of(const std::string& model) {
 }
 
 Model::Model(const ModelOptions& options, const Context& context)
-    : context_(context), keep_batch_norm_(options.keep_batch_norm), form_(options.form) {
+    : context_(context),
+      keep_batch_norm_(options.keep_batch_norm),
+      form_(options.form),
+      calibration_(options.calibration) {
   if (!options.arch.empty()) expected_ = architecture_named(options.arch);
   const ModelKind kind = kind_of(options.model);
   if (!options.random.empty()) {
@@ -122,9 +127,20 @@ std::string Model::onnx(Precision precision) {
   if (!path.empty()) return path;
   if (kind_ == ModelKind::kPlan)
     throw Error(Stage::kUsage, path_, "is a plan already; this needs the checkpoint or the ONNX file it was made from");
-  path = kind_ == ModelKind::kOnnx ? prepare_own_onnx(precision) : export_network(precision);
+  const bool quantises = precision == Precision::kInt8 && !holds_int8();
+  if (quantises && !is_default(form_))
+    throw Error(Stage::kUsage, to_string(form_), "an INT8 model is made of the plain form only",
+                "Leave --input, --top-k and the other forms out.");
+  if (quantises)
+    path = int8_file(onnx(Precision::kFp32), calibration_, facts_of(*this), context_);
+  else
+    path = kind_ == ModelKind::kOnnx ? prepare_own_onnx(precision) : export_network(precision);
   throw_if_interrupted();
   return path;
+}
+
+bool Model::holds_int8() const {
+  return kind_ == ModelKind::kOnnx && OnnxModel::load(path_).summary().precision == Precision::kInt8;
 }
 
 std::string Model::export_network(Precision precision) {

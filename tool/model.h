@@ -20,7 +20,8 @@ struct ModelOptions {
   std::string arch;    // what to expect of a checkpoint
   std::string random;  // --random-weights[=SEED]: the seed; empty: not asked for
   bool keep_batch_norm = false;
-  GraphForm form;  // of what is exported
+  GraphForm form;           // of what is exported
+  std::string calibration;  // for INT8: a folder of pictures, or the .json that ferry quantize left; empty: none
 };
 /// MODEL, --arch and --random-weights.
 void add_model_options(CLI::App* verb, ModelOptions& options, const std::string& what);
@@ -46,6 +47,7 @@ class Model {
   /// The checkpoint, ONNX or plan; empty for random weights.
   const std::string& path() const noexcept { return path_; }
   /// An ONNX file in one precision: exported or converted into the cache, or the user's own where it is that already.
+  /// INT8 is made of the float32 file with the calibration that the options name. Throws Error(kUsage) without one.
   std::string onnx(Precision precision);
   /// What goes into the graphs that `onnx` gives, and what comes out: as asked for, or as the user's own file says. Of
   /// a plan: its sidecar's.
@@ -62,6 +64,7 @@ class Model {
   std::string stem() const;
 
  private:
+  bool holds_int8() const;
   std::string export_network(Precision precision);
   std::string prepare_own_onnx(Precision precision);
 
@@ -70,6 +73,7 @@ class Model {
   std::string path_;
   bool keep_batch_norm_ = false;
   GraphForm form_;
+  std::string calibration_;
   std::optional<ResNetArchitecture> random_;    // of random weights
   std::optional<ResNetArchitecture> expected_;  // --arch
   std::uint64_t seed_ = 1;

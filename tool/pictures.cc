@@ -10,11 +10,7 @@
 namespace ferry::tool {
 
 void PictureFlags::add_to(CLI::App* verb) {
-  verb->add_option("--preset", preset, "Preprocessing: imagenet-v1 (resize 256) or imagenet-v2 (resize 232)")
-      ->type_name("NAME")
-      ->capture_default_str();
-  verb->add_option("--resize", resize, "Shorter side after the resize, instead of the preset's")->type_name("N");
-  verb->add_option("--crop", crop, "Side of the centre crop, instead of the preset's")->type_name("N");
+  preprocessing.add_to(verb);
   verb->add_option("--batch", batch, "Pictures in one batch")
       ->type_name("N")
       ->check(CLI::Range(1, 4096))
@@ -23,11 +19,9 @@ void PictureFlags::add_to(CLI::App* verb) {
   verb->add_flag("--exif", exif, "Turn pictures as their EXIF orientation says (torchvision does not)");
 }
 
-LoaderOptions PictureFlags::loader() const {
+LoaderOptions PictureFlags::loader(const PictureFacts& facts) const {
   LoaderOptions options;
-  options.preprocessing = preprocessing_named(preset);
-  if (resize > 0) options.preprocessing.resize = resize;
-  if (crop > 0) options.preprocessing.crop = crop;
+  options.preprocessing = preprocessing.settle(facts);
   options.decode.exif_orientation = exif;
   options.batch = batch;
   options.threads = threads;

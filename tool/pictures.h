@@ -6,18 +6,18 @@
 
 #include "context.h"
 #include "ferry/image_set.h"
+#include "preprocessing_options.h"
 
 namespace ferry::tool {
 
 struct PictureFlags {
-  std::string preset = "imagenet-v1";
+  PreprocessingFlags preprocessing;
   std::int64_t batch = 8;
   int threads = 0;
-  int resize = 0, crop = 0;  // 0: the preset's
   bool exif = false;
 
   void add_to(CLI::App* verb);
-  LoaderOptions loader() const;  // throws Error(kUsage)
+  LoaderOptions loader(const PictureFacts& facts) const;  // throws Error(kUsage)
 };
 
 /// The set in `folder`, with `labels` or, if that is empty, with labels.csv where the folder has one.

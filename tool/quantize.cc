@@ -40,14 +40,14 @@ std::string calibration_path(const Options& options) {
   return path.replace_extension(".calibration.json").string();
 }
 
-QuantizeRequest request_of(const Options& options, const Context& context) {
+QuantizeRequest request_of(const Options& options, const PictureFacts& facts, const Context& context) {
   QuantizeRequest request;
   request.options.range = {range_method_named(options.method), options.percentile};
   request.options.correct_bias = !options.no_bias_correction;
   if (!options.keep.empty())
     for (const std::string& node : parse_list("--keep", options.keep)) request.options.keep.insert(node);
   request.equalise = !options.no_equalise;
-  request.calibrate.loader = options.pictures.loader();
+  request.calibrate.loader = options.pictures.loader(facts);
   request.calibrate.max_images = options.max_images;
   request.calibrate.seed = options.seed;
   request.backend = options.backend;
@@ -65,7 +65,7 @@ void refuse_idle(const Options& options, const CLI::App& verb) {
     refuse({"--max-images", "--seed", "--ranges", "--no-equalise"},
            "goes with pictures: the calibration file was made without it");
   if (from_file(options) && !options.max_drop)
-    refuse({"--preset", "--resize", "--crop", "--batch", "--decode-threads", "--exif", "--backend"},
+    refuse({"--preset", "--resize", "--crop", "--mean", "--std", "--batch", "--decode-threads", "--exif", "--backend"},
            "has nothing to do: neither calibration nor --max-drop reads pictures here");
   if (options.method != "percentile") refuse({"--percentile"}, "goes with --method percentile");
   if (!options.max_drop) refuse({"--images", "--labels"}, "goes with --max-drop; ferry eval measures accuracy alone");
@@ -128,7 +128,9 @@ Json report_json(const Options& options, const Quantized& quantized, const Quant
 Json gate_json(const GateResult& gate) {
   Json costs = Json::array();
   for (const LayerCost& cost : gate.costs)
-    costs.push_back({{"node", cost.node}, {"relative_error", cost.relative_error}});
+    costs.push_back({{"node", cost.node},
+                     {"relative_error", cost.relative_error},
+                     {"milliseconds", cost.milliseconds ? Json(*cost.milliseconds) : Json(nullptr)}});
   return {{"passed", gate.passed},           {"measure", gate.by_labels ? "top-1" : "agreement"},
           {"drop_before", gate.drop_before}, {"drop_after", gate.drop_after},
           {"reverted", gate.reverted},       {"costs", std::move(costs)}};
@@ -143,16 +145,16 @@ void show_gate(const GateResult& gate, double limit, const Context& context) {
   }
   context.print(fmt::format(
       "  {} drops by {:.2f} points, more than the limit of {:.2f}; {}\n", what, gate.drop_before, limit,
-      gate.passed ? fmt::format("with {} layers back in float it is {:.2f}", gate.reverted.size(), gate.drop_after)
+      gate.passed ? fmt::format("with {} layers back in FP16 it is {:.2f}", gate.reverted.size(), gate.drop_after)
                   : "no number of layers in float repairs it"));
-  std::vector<std::vector<std::string>> rows{{"  layer", "error alone", "now"}};
+  std::vector<std::vector<std::string>> rows{{"  layer", "error alone", "now", "costs an image"}};
   for (const LayerCost& cost : gate.costs) {
     const bool back = std::find(gate.reverted.begin(), gate.reverted.end(), cost.node) != gate.reverted.end();
     if (back || rows.size() < 6)
-      rows.push_back(
-          {"  " + printable(cost.node), fmt::format("{:.3g} %", 100 * cost.relative_error), back ? "float" : "int8"});
+      rows.push_back({"  " + printable(cost.node), fmt::format("{:.3g} %", 100 * cost.relative_error),
+                      back ? "fp16" : "int8", cost.milliseconds ? fmt::format("{:+.3f} ms", *cost.milliseconds) : ""});
   }
-  context.print(table(rows, "lrl"));
+  context.print(table(rows, "lrlr"));
 }
 
 void show(const Options& options, const Quantized& quantized, const QuantizeReport& report, double seconds,
@@ -185,8 +187,8 @@ void show(const Options& options, const Quantized& quantized, const QuantizeRepo
 int quantize_model(const Options& options, const CLI::App& verb, const Context& context) {
   refuse_idle(options, verb);
   check(options);
-  QuantizeRequest request = request_of(options, context);
   Model source(options.model, context);
+  QuantizeRequest request = request_of(options, facts_of(source), context);
   OnnxModel model = OnnxModel::load(source.onnx(Precision::kFp32));
   fold_batch_norm(model);
   auto job = std::make_unique<Job>(context, fmt::format("quantising {}", options.model.model));

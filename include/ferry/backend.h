@@ -26,6 +26,13 @@ struct Device {
   int index = 0;
 };
 
+/// Something that works but not as one expects, on some GPUs: said when an engine of this precision is built for one.
+struct BackendCaution {
+  std::string precision;
+  std::vector<std::string> compute_capabilities;
+  std::string text;
+};
+
 /// What a module is and what it can do on this machine. `usable` false comes with a reason and a remedy.
 struct BackendInfo {
   std::string name;                       // "tensorrt_rtx": the name used on the command line and in files
@@ -40,6 +47,7 @@ struct BackendInfo {
   std::vector<std::string> opens;         // of "plan", "onnx", "weights"
   std::vector<std::string> precisions;    // of "fp32", "fp16", "int8"
   std::optional<std::int64_t> max_batch;  // that any engine of it takes; empty: no limit of its own
+  std::vector<BackendCaution> cautions;   // see there
   std::string reason, remedy;             // why not usable; the exact command
   std::string library, version;           // of the SDK, where found
   std::string module_path;

@@ -46,6 +46,16 @@ struct TopKView {
 Agreement compare_top_k(const TopKView& output, const TensorView& scores, const Tolerance& tolerance);
 Agreement compare_top_k(const TopKView& output, const TopKView& reference, const Tolerance& tolerance);
 
+/// What an engine reached on pictures (evaluate.h has the details). NaN: unknown, as top-1 without labels.
+struct PictureAccuracy {
+  std::int64_t images = 0;
+  double top1 = 0, top5 = 0;
+  double agreement = 0;  // share of pictures with the reference's best class
+  double kl = 0;         // nats
+  double relative_error = 0;
+  std::string failure;  // NaN or an exception on a picture: no numbers then
+};
+
 struct ComparisonRow {
   std::string engine;   // display name with what matters: "TensorRT for RTX"
   std::string model;    // which of several models was run; empty where there is one
@@ -58,7 +68,8 @@ struct ComparisonRow {
   double speedup = 0;  // against the baseline row of the same batch (median over median, same kind of timing); 0: none
   bool baseline = false;               // the reference backend in fp32; set by whoever makes the row
   std::optional<LayerProfile> layers;  // where it was asked for and the engine tells
-  std::string failure;                 // engine could not be built, opened or run: the message; no numbers then
+  std::optional<PictureAccuracy> accuracy;
+  std::string failure;  // engine could not be built, opened or run: the message; no numbers then
 };
 
 struct Comparison {

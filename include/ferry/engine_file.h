@@ -71,7 +71,8 @@ struct BuildOutcome {
   std::string plan_path;
   Sidecar sidecar;
   bool cache_hit = false;
-  std::string cache_reason;  // "hit", or why not: "no entry", "SDK 1.7.1 is not 1.7.2", "forced"
+  std::string cache_reason;           // "hit", or why not: "no entry", "SDK 1.7.1 is not 1.7.2", "forced"
+  std::vector<std::string> cautions;  // what the backend is known not to do well for this precision and GPU
 };
 
 /// ONNX -> plan + sidecar, through the cache. Writes temporary names, re-reads and checks, renames; on failure or

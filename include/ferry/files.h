@@ -36,7 +36,9 @@ class AtomicFile {
   bool flushed_ = false, committed_ = false;
 };
 
-/// Lower-case hex SHA-256 of a file; throws Error(stage) if it cannot be read.
+/// Lower-case hex SHA-256.
+std::string sha256(std::string_view bytes);
+/// The same of a file; throws Error(stage) if it cannot be read.
 std::string sha256_file(const std::string& path, Stage stage);
 
 /// Removes the temporary files that the library has open now. Async-signal-safe: for a program that leaves from a

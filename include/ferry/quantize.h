@@ -23,7 +23,7 @@ std::vector<std::string> tensors_to_calibrate(const OnnxModel& model);
 /// let a positive factor through (relu, addition, pooling) lie between them.
 struct EqualisedGroup {
   std::vector<std::string> tensors;
-  std::vector<double> factors;  // each channel of these tensors was divided by its factor
+  std::vector<double> factors;                    // each channel of these tensors was divided by its factor
   double activation_power = 0, weight_power = 0;  // how far factors follow activations (0 to 1) and weights
   double noise_before = 0, noise_after = 0;       // predicted noise of the group's consumers over their signal
 };
@@ -87,10 +87,13 @@ Quantized quantize(const OnnxModel& model, const ImageSet& images, const Quantiz
 /// The same from a calibration file, without pictures. Throws Error(kQuantize) if it was made for another model.
 Quantized quantize(const OnnxModel& model, const CalibrationFile& file, const QuantizeRequest& request);
 
-/// How much one layer alone costs: the relative L2 error of the outputs with nothing but this layer quantised.
+/// What one layer costs.
 struct LayerCost {
   std::string node;
-  double relative_error = 0;
+  double relative_error = 0;  // L2 of the outputs with nothing but this layer quantised
+  /// For a layer that went back to float: what that costs an image on the engine that checked, in milliseconds: the
+  /// repaired model against the same with this layer in INT8 again. Noise may make it negative.
+  std::optional<double> milliseconds;
 };
 struct GateRequest {
   double max_drop = 0.5;  // percentage points of top-1 (labels) or of agreement with the float model (none)

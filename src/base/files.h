@@ -12,9 +12,6 @@ namespace ferry {
 /// The whole file; throws Error(stage) naming the path and the system's reason.
 std::string read_file(const std::string& path, Stage stage);
 
-/// Lower-case hex SHA-256.
-std::string sha256(std::string_view bytes);
-
 /// $XDG_CACHE_HOME/ferry or ~/.cache/ferry, and folders below it; created on demand.
 std::string cache_path(const std::string& below);
 

@@ -63,6 +63,11 @@ void read_description(const std::string& describe, BackendInfo& info) {
     if (json.contains("max_batch")) info.max_batch = json["max_batch"].get<std::int64_t>();
     info.builds = json.value("builds", false);
     info.reference = json.value("reference", false);
+    if (json.contains("cautions")) info.cautions.clear();  // those of module.json hold for a module that says nothing
+    for (const Json& caution : json.value("cautions", Json::array()))
+      info.cautions.push_back({caution.at("precision").get<std::string>(),
+                               caution.at("compute_capabilities").get<std::vector<std::string>>(),
+                               caution.at("text").get<std::string>()});
   });
 }
 

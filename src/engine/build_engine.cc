@@ -91,7 +91,7 @@ std::optional<BuildOutcome> find(const Job& job, std::string& why) {
   if (!wanted.empty()) {
     if (std::optional<Sidecar> sidecar = find_engine(wanted, job.key, why_wanted)) {
       if (adopt(*sidecar, job)) write_file(sidecar_path(wanted), to_json(*sidecar), Stage::kBuild);
-      return BuildOutcome{wanted, *sidecar, true, "hit"};
+      return BuildOutcome{wanted, *sidecar, true, "hit", {}};
     }
   }
   if (std::optional<Sidecar> sidecar = find_engine(job.cached_path, job.key, why_cached)) {
@@ -101,7 +101,7 @@ std::optional<BuildOutcome> find(const Job& job, std::string& why) {
     } else if (changed) {
       write_file(sidecar_path(job.cached_path), to_json(*sidecar), Stage::kBuild);
     }
-    return BuildOutcome{wanted.empty() ? job.cached_path : wanted, *sidecar, true, "hit"};
+    return BuildOutcome{wanted.empty() ? job.cached_path : wanted, *sidecar, true, "hit", {}};
   }
   why = !wanted.empty() && why_wanted != "no entry" ? why_wanted : why_cached;
   if (why == "no entry") why = reason_for_miss(job.key);
@@ -203,7 +203,20 @@ BuildOutcome build(const Job& job, const std::string& why) {
   prove(sidecar, job, pair.write_plan(built.plan), onnx);
   pair.commit(sidecar);
   if (own_place) store_in_cache(job, built.plan, sidecar);
-  return {pair.path(), sidecar, false, why};
+  return {pair.path(), sidecar, false, why, {}};
+}
+
+std::vector<std::string> cautions_of(const Job& job, const std::string& precision) {
+  const std::string& target =
+      job.request.options.target.empty() ? job.key.compute_capability : job.request.options.target;
+  std::vector<std::string> texts;
+  for (const BackendCaution& caution : job.backend.info().cautions) {
+    const auto meant = [&](const std::string& capability) { return covers(target, capability); };
+    if (caution.precision == precision &&
+        std::any_of(caution.compute_capabilities.begin(), caution.compute_capabilities.end(), meant))
+      texts.push_back(job.backend.info().display_name + ": " + caution.text);
+  }
+  return texts;
 }
 
 }  // namespace
@@ -216,8 +229,10 @@ BuildOutcome build_engine(const BuildRequest& request) {
                       request.log);
   const FileLock lock("engine-" + digest(job.key).substr(0, 16), "the same engine", request.progress, request.log);
   std::string why;
-  if (std::optional<BuildOutcome> hit = find(job, why)) return *hit;
-  return build(job, why);
+  std::optional<BuildOutcome> outcome = find(job, why);
+  if (!outcome) outcome = build(job, why);
+  outcome->cautions = cautions_of(job, outcome->sidecar.precision);
+  return std::move(*outcome);
 }
 
 std::string cache_directory() { return cache_path(""); }

@@ -2,15 +2,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 
 #include "ferry/error.h"
 #include "ferry/evaluate.h"
+#include "ferry/measure.h"
 #include "ferry/quantize.h"
 #include "onnx/model_impl.h"
 
 namespace ferry {
 namespace {
+
+constexpr int kTimingRounds = 5;
 
 class Gate {
  public:
@@ -25,6 +29,7 @@ class Gate {
     if (result.passed) return result;
     result.costs = costs();
     halve(result);
+    if (result.passed) time_costs(result);
     return result;
   }
 
@@ -98,7 +103,7 @@ class Gate {
         throw Error(Stage::kInterrupted, "", "the repair was stopped");
       std::set<std::string> others(layers_.begin(), layers_.end());
       others.erase(layers_[i]);
-      costs.push_back({layers_[i], *compare(with_float(others).model, few, few_, {}).relative_error});
+      costs.push_back({layers_[i], *compare(with_float(others).model, few, few_, {}).relative_error, std::nullopt});
     }
     std::stable_sort(costs.begin(), costs.end(),
                      [](const LayerCost& a, const LayerCost& b) { return a.relative_error > b.relative_error; });
@@ -116,6 +121,36 @@ class Gate {
       const std::size_t middle = (enough + too_few) / 2;
       (try_worst(middle, result) ? enough : too_few) = middle;
     }
+  }
+
+  // Each one's price, measured in turns so that drift hits both alike.
+  void time_costs(GateResult& result) {
+    const std::set<std::string> reverted(result.reverted.begin(), result.reverted.end());
+    const std::int64_t crop = request_.loader.preprocessing.crop, batch = request_.loader.batch;
+    const Tensor input = Tensor::random_normal({batch, 3, crop, crop}, 1);
+    const EvaluationEntry repaired = open("repaired", result.model);
+    std::size_t done = 0;
+    for (LayerCost& cost : result.costs) {
+      if (!reverted.contains(cost.node)) continue;
+      if (request_.progress && !request_.progress("timing layers", static_cast<std::int64_t>(done++),
+                                                  static_cast<std::int64_t>(reverted.size())))
+        throw Error(Stage::kInterrupted, "", "the repair was stopped");
+      std::set<std::string> others = reverted;
+      others.erase(cost.node);
+      const EvaluationEntry quicker = open("one more in int8", with_float(others).model);
+      std::vector<double> with, without;
+      for (int round = 0; round < kTimingRounds; ++round) {
+        with.push_back(milliseconds_of(repaired, input));
+        without.push_back(milliseconds_of(quicker, input));
+      }
+      cost.milliseconds = (statistics(with).median - statistics(without).median) / static_cast<double>(batch);
+    }
+  }
+
+  static double milliseconds_of(const EvaluationEntry& entry, const Tensor& input) {
+    const auto start = std::chrono::steady_clock::now();
+    entry.run(input.view());
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   }
 
   // Keeps the candidate if it is within the limit.

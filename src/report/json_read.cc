@@ -105,6 +105,20 @@ Agreement agreement(const Json& row) {
   return a;
 }
 
+std::optional<PictureAccuracy> accuracy(const Json& row) {
+  const auto it = row.find("accuracy");
+  if (it == row.end() || it->is_null()) return std::nullopt;
+  PictureAccuracy a;
+  a.images = it->value("images", std::int64_t{0});
+  a.top1 = number(*it, "top1");
+  a.top5 = number(*it, "top5");
+  a.agreement = number(*it, "agreement");
+  a.kl = number(*it, "kl");
+  a.relative_error = number(*it, "relative_error");
+  a.failure = text(*it, "failure");
+  return a;
+}
+
 ComparisonRow comparison_row(const Json& row) {
   ComparisonRow r;
   r.engine = row.at("engine").get<std::string>();
@@ -116,6 +130,7 @@ ComparisonRow comparison_row(const Json& row) {
   r.sdk_version = text(row, "sdk_version");
   r.measurement = measurement(row);
   r.agreement = agreement(row);
+  r.accuracy = accuracy(row);
   r.baseline = flag(row, "baseline");
   const double speedup = number(row, "speedup");
   r.speedup = speedup > 0 ? speedup : 0;

@@ -84,6 +84,17 @@ void add_agreement(Json& row, const Agreement& a, bool ran) {
   row["disagreement"] = ran && !a.ok ? Json(a.failure) : Json(nullptr);
 }
 
+Json accuracy_json(const std::optional<PictureAccuracy>& a) {
+  if (!a) return nullptr;
+  return {{"images", a->images},
+          {"top1", number(a->top1)},
+          {"top5", number(a->top5)},
+          {"agreement", number(a->agreement)},
+          {"kl", number(a->kl)},
+          {"relative_error", number(a->relative_error)},
+          {"failure", a->failure.empty() ? Json(nullptr) : Json(a->failure)}};
+}
+
 Json row_json(const ComparisonRow& r) {
   const Measurement& m = r.measurement;
   const bool ran = r.failure.empty();
@@ -94,6 +105,7 @@ Json row_json(const ComparisonRow& r) {
   add_timed(row, m, ran);
   add_parts(row, m, ran);
   add_agreement(row, r.agreement, ran);
+  row["accuracy"] = accuracy_json(r.accuracy);
   row["baseline"] = r.baseline;
   row["speedup"] = r.speedup > 0 ? number(r.speedup) : Json(nullptr);
   row["warnings"] = m.warnings;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 
 #include "ferry/compare.h"
 #include "report/numbers.h"
@@ -16,23 +15,36 @@ constexpr std::size_t kWidth = 100;
 
 struct Columns {
   std::size_t engine = 34;
-  bool host = false;  // a column for host to host, where the timed value is something else
+  bool host = false;      // a column for host to host, where the timed value is something else
+  bool accuracy = false;  // columns for what pictures said, instead of p99 and the best class of the timed inputs
 };
-constexpr std::size_t kPrecision = 4, kMedian = 9, kP99 = 8, kHost = 8, kRate = 8, kSpeed = 8, kError = 9, kTop1 = 6;
+constexpr std::size_t kPrecision = 4, kMedian = 9, kP99 = 8, kHost = 8, kRate = 8, kSpeed = 8, kError = 9, kTop1 = 6,
+                      kAgree = 7;
 
-std::string join(const Columns& columns, const std::string& engine, const std::string& precision,
-                 const std::vector<std::string>& cells) {
-  const std::size_t widths[] = {kMedian, kP99, kHost, kRate, kSpeed, kError, kTop1};
-  std::string line = left(engine, columns.engine) + "  " + left(precision, kPrecision);
-  for (std::size_t i = 0; i < std::size(widths); ++i)
-    if (i != 2 || columns.host) line += "  " + right(cells[i], widths[i]);
-  return line;
+// One line: what stands in each column, those that are not shown included.
+struct Line {
+  std::string engine, precision, median, p99, host, rate, speed, error, top1, agree, picture_top1;
+};
+
+std::string join(const Columns& columns, const Line& line) {
+  std::string text = left(line.engine, columns.engine) + "  " + left(line.precision, kPrecision);
+  const auto add = [&](const std::string& cell, std::size_t width) { text += "  " + right(cell, width); };
+  add(line.median, kMedian);
+  if (!columns.accuracy) add(line.p99, kP99);
+  if (columns.host) add(line.host, kHost);
+  add(line.rate, kRate);
+  add(line.speed, kSpeed);
+  add(line.error, kError);
+  if (columns.accuracy) add(line.agree, kAgree);
+  add(columns.accuracy ? line.picture_top1 : line.top1, columns.accuracy ? kAgree : kTop1);
+  return text;
 }
 
 std::string head(const Columns& columns, std::int64_t batch, const std::string& mode) {
   const std::string title =
       mode == "latency" ? fmt::format("batch {}", batch) : fmt::format("batch {}, {}", batch, mode);
-  return join(columns, title, "", {"median ms", "p99 ms", "host ms", "images/s", "speed-up", "rel. err.", "top-1"});
+  return join(columns, {title, "", "median ms", "p99 ms", "host ms", "images/s", "speed-up", "rel. err.", "top-1",
+                        "agree", "top-1"});
 }
 
 std::string speed_cell(const ComparisonRow& row) {
@@ -40,14 +52,29 @@ std::string speed_cell(const ComparisonRow& row) {
   return row.speedup > 0 ? fmt::format("{:.2f}x", row.speedup) : "-";
 }
 
+std::string share_or_dash(double value) { return std::isfinite(value) ? share(value) : "-"; }
+std::string percent(double value) { return std::isfinite(value) ? fmt::format("{:.2f}%", 100 * value) : "-"; }
+
 std::string numbers(const Columns& columns, const ComparisonRow& row) {
   const Measurement& m = row.measurement;
   const Statistics& timed = m.timed_statistics();
   const Agreement& a = row.agreement;
-  return join(columns, row.engine, row.precision,
-              {milliseconds(timed.median), milliseconds(timed.p99), milliseconds(m.wall.median),
-               rate(m.images_per_second), speed_cell(row), row.baseline ? "reference" : small(a.relative_error),
-               std::isfinite(a.top1_agreement) ? share(a.top1_agreement) : "-"});
+  Line line{row.engine,
+            row.precision,
+            milliseconds(timed.median),
+            milliseconds(timed.p99),
+            milliseconds(m.wall.median),
+            rate(m.images_per_second),
+            speed_cell(row),
+            row.baseline ? "reference" : small(a.relative_error),
+            share_or_dash(a.top1_agreement),
+            "-",
+            "-"};
+  if (row.accuracy && row.accuracy->failure.empty()) {
+    line.agree = percent(row.accuracy->agreement);
+    line.picture_top1 = percent(row.accuracy->top1);
+  }
+  return join(columns, line);
 }
 
 void append_wrapped(std::string& text, const std::string& first, const std::string& rest, const std::string& message,
@@ -69,6 +96,8 @@ void append_row(std::string& text, const Columns& columns, const ComparisonRow& 
   const Style style = !row.agreement.ok ? Style::kBad : fastest ? Style::kGood : Style::kPlain;
   text += styled(numbers(columns, row), style, color) + "\n";
   if (!row.agreement.ok) append_wrapped(text, "    WRONG: ", "           ", row.agreement.failure, Style::kBad, color);
+  if (row.accuracy && !row.accuracy->failure.empty())
+    append_wrapped(text, "    pictures: ", "      ", row.accuracy->failure, Style::kBad, color);
 }
 
 bool same_block(const ComparisonRow& a, const ComparisonRow& b) {
@@ -126,6 +155,8 @@ std::string to_table(const Comparison& comparison, bool color) {
   Columns columns;
   columns.host = std::any_of(comparison.rows.begin(), comparison.rows.end(),
                              [](const ComparisonRow& row) { return row.measurement.device.has_value(); });
+  columns.accuracy = std::any_of(comparison.rows.begin(), comparison.rows.end(),
+                                 [](const ComparisonRow& row) { return row.accuracy.has_value(); });
   if (columns.host) columns.engine -= kHost + 2;
   std::string text;
   append_wrapped(text, "", "  ", title(comparison), Style::kBold, color);

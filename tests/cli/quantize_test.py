@@ -111,6 +111,9 @@ class Quantize(CliTest):
         self.assertGreater(gate["drop_before"], 0)
         self.assertEqual(0, gate["drop_after"])
         self.assertLess(self.error(name), broken)
+        costs = {cost["node"]: cost["milliseconds"] for cost in gate["costs"]}
+        self.assertEqual(LAYERS, len(costs))
+        self.assertEqual(set(gate["reverted"]), {node for node, cost in costs.items() if cost is not None})
 
     def test_what_is_kept_is_fp16_and_named(self):
         result = self.quantize(self.narrow(), "--keep", "conv1,fc", "--json", "r.json")
@@ -131,6 +134,25 @@ class Quantize(CliTest):
         theirs = session.run(None, {"input": numpy.load(self.folder / "x.npy")})[0]
         ours = numpy.array(ours, dtype="float32").reshape(shape)
         self.assertLess(numpy.linalg.norm(ours - theirs) / numpy.linalg.norm(theirs), 0.02)
+
+    def test_compare_puts_speed_and_accuracy_into_one_table(self):
+        (self.folder / "images" / "labels.csv").write_text("baseline.jpg,1\ncmyk.jpg,2\nalpha.png,3\n")
+        compare = ("compare", self.narrow(), "--backends", "openvino", "--runs", 3, "--seconds", 0, "--batch", 2,
+                   "--precision", "fp32,int8")
+        self.assertIn("needs pictures", self.ferry(*compare, code=2).err)
+        result = self.ferry(*compare, "--calibration", "images", "--images", "images", "--json", "r.json")
+        self.fits(result.out)
+        self.assertIn("calibrating", result.err)
+        self.assertRegex(result.out, r"agree +top-1\n")
+        rows = {row["precision"]: row for row in json.loads((self.folder / "r.json").read_text())["results"]}
+        self.assertTrue(rows["int8"]["ok"] and rows["fp32"]["baseline"])
+        self.assertEqual([3, 3], [row["accuracy"]["images"] for row in rows.values()])
+        self.assertIsNone(rows["fp32"]["accuracy"]["agreement"])
+        self.assertLess(rows["int8"]["accuracy"]["relative_error"], 0.1)
+        again = self.ferry(*compare, "--calibration", "images")
+        self.assertNotIn("calibrating", again.err)
+        self.assertIn("pictures 3x224x224", again.out)
+        self.ferry(*compare[:-1], "fp32", "--calibration", "images", code=2)
 
     def test_a_broken_picture_is_left_out(self):
         (self.folder / "images" / "broken.jpg").write_bytes(b"nothing")

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "crafted.h"
@@ -52,6 +53,21 @@ TEST(ResultsJson, SurvivesARoundTrip) {
   ASSERT_EQ(back.rows.size(), c.rows.size());
   EXPECT_EQ(to_table(back, false), to_table(c, false));
   EXPECT_EQ(to_json(back), to_json(c));
+}
+
+TEST(ResultsJson, KeepsWhatPicturesSaid) {
+  Comparison c = crafted();
+  PictureAccuracy accuracy;
+  accuracy.images = 400;
+  accuracy.top1 = 0.795;
+  accuracy.agreement = std::nan("");
+  c.rows[1].accuracy = accuracy;
+  const Comparison back = comparison_from_json(to_json(c), "r.json");
+  EXPECT_FALSE(back.rows[0].accuracy);
+  ASSERT_TRUE(back.rows[1].accuracy);
+  EXPECT_EQ(back.rows[1].accuracy->images, 400);
+  EXPECT_EQ(back.rows[1].accuracy->top1, 0.795);
+  EXPECT_TRUE(std::isnan(back.rows[1].accuracy->agreement));
 }
 
 TEST(ResultsJson, WhatIsNotAResultsFileIsRefusedByName) {

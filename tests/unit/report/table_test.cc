@@ -54,6 +54,24 @@ TEST(Table, NeverExceedsAHundredColumns) {
   }
 }
 
+TEST(Table, ShowsWhatPicturesSaidInItsOwnColumns) {
+  Comparison c = crafted();
+  EXPECT_THAT(to_table(c, false), Not(HasSubstr("agree ")));
+  PictureAccuracy good;
+  good.images = 400;
+  good.top1 = 0.795;
+  good.agreement = 0.9975;
+  c.rows[1].accuracy = good;
+  PictureAccuracy bad;
+  bad.failure = "x.jpg: the scores hold NaN or infinity";
+  c.rows[2].accuracy = bad;
+  const std::string text = to_table(c, false);
+  EXPECT_THAT(text, HasSubstr("99.75%   79.50%"));
+  EXPECT_THAT(text, HasSubstr("pictures: x.jpg"));
+  EXPECT_THAT(text, Not(HasSubstr("p99 ms")));
+  expect_narrow(text);
+}
+
 TEST(Table, HugeAndTinyNumbersStayInTheirColumns) {
   for (const double factor : {1e-6, 1e6}) {
     Comparison c = crafted();
