@@ -149,7 +149,7 @@ Json as_json(const Opened& opened, const ClassifyReport& report, Json results) {
 }
 
 // A file is another model; anything else an engine for the same one.
-void hold_against(const std::string& what, const Options& options, Run& run, const Context& context) {
+Opened open_other(const std::string& what, const Options& options, const Context& context) {
   ModelOptions model_options = options.model;
   OpenFlags flags = options.open;
   std::error_code error;
@@ -161,8 +161,7 @@ void hold_against(const std::string& what, const Options& options, Run& run, con
     flags.backend = what;
   }
   Model model(model_options, context);
-  const std::unique_ptr<PictureSource> pictures = open_pictures(options.inputs);
-  run.another(open(options, flags, model, context), *pictures);
+  return open(options, flags, model, context);
 }
 
 void write_report(const Options& options, const Opened& opened, Model& model, Run& run) {
@@ -186,10 +185,12 @@ int classify(const Options& options, const Context& context) {
   Run run(options, context);
   const Opened opened = open(options, options.open, model, context);
   if (model.random()) context.warn("random weights (" + model.origin() + "): the labels mean nothing");
+  std::vector<Opened> others;  // opened before anything runs: what is wrong with one is said at once
+  for (const std::string& what : options.against) others.push_back(open_other(what, options, context));
   context.note(described(opened));
   const ClassifyReport report = run.first(opened, *pictures);
-  for (const std::string& what : options.against)
-    if (!interrupted()) hold_against(what, options, run, context);
+  for (const Opened& other : others)
+    if (!interrupted()) run.another(other, *open_pictures(options.inputs));
   if (!options.report.empty()) write_report(options, opened, model, run);
   Json json = as_json(opened, report, run.results());
   if (!options.against.empty()) json["agreement"] = run.gathering().agreement();

@@ -90,6 +90,8 @@ class Classify(CliTest):
         self.assertNotRegex(page, "https?://")
         self.assertIn("of 3", result.err)
         self.fails("classify", self.name, "-", *FAKE, "--against", "fake", code=2, says="only once")
+        self.fails("classify", self.name, "photos", *FAKE, "--against", "nothing", "-o", "out.csv", code=2, says="nothing")
+        self.assertFalse((self.folder / "out.csv").exists())
         self.fails("classify", self.name, "photos", *FAKE, "--report", "no/folder/x.html", says="x.html")
 
     def test_labels_preset_and_batches(self):
