@@ -95,9 +95,12 @@ std::string group(const ContactSheet& sheet, const std::string& title, bool want
 
 std::string lead(const ContactSheet& sheet) {
   std::string text = "What the network saw of each photograph, and its best classes.";
+  const std::size_t differ = disagreements(sheet);
   if (sheet.engines.size() > 1)
-    text += fmt::format(" {} engines; their best class is not the same on {} of {}.", sheet.engines.size(),
-                        disagreements(sheet), sheet.photographs.size());
+    text += differ == 0
+                ? fmt::format(" {} engines; their best class is the same on all of these.", sheet.engines.size())
+                : fmt::format(" {} engines; their best class is not the same on {} of {}.", sheet.engines.size(),
+                              differ, sheet.photographs.size());
   if (sheet.left_out > 0) text += fmt::format(" {} more are not shown.", sheet.left_out);
   return text;
 }
@@ -120,8 +123,8 @@ std::string to_html(const ContactSheet& sheet) {
       "<body><main><p class=\"over\">ferry</p><h1>{0}</h1><p class=\"lead\">{3}</p>{4}{5}"
       "<h2>How</h2><div class=\"card\"><dl>{6}</dl></div></main></body></html>\n",
       escape(sheet.title), html::kStyle, kSheetStyle, escape(lead(sheet)),
-      several ? group(sheet, "Where engines disagree", true) : "", group(sheet, several ? "The others" : "", false),
-      facts);
+      several ? group(sheet, "Where engines disagree", true) : "",
+      group(sheet, several && disagreements(sheet) > 0 ? "The others" : "", false), facts);
 }
 
 }  // namespace ferry

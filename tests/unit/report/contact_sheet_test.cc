@@ -35,6 +35,13 @@ TEST(ContactSheets, ShowDisagreementsFirst) {
   EXPECT_THAT(page, Not(HasSubstr("<net>")));
 }
 
+TEST(ContactSheets, SayWhereAllAgree) {
+  ContactSheet sheet = two_engines();
+  sheet.photographs.erase(sheet.photographs.begin() + 1);
+  EXPECT_THAT(to_html(sheet), HasSubstr("the same on all of these"));
+  EXPECT_THAT(to_html(sheet), Not(HasSubstr("The others")));
+}
+
 TEST(ContactSheets, OfOneEngineHaveNoGroups) {
   ContactSheet sheet = two_engines();
   sheet.engines.pop_back();
