@@ -35,7 +35,7 @@ EvaluationEntry opened_entry(const std::string& file, const Options& options, co
   const OpenFlags flags = model.kind() == ModelKind::kPlan && !alone ? OpenFlags{} : options.open;
   const OpenedModel opened = open_model(model, flags, {options.pictures.batch}, context);
   GraphForm pixels = model.form();
-  const Preprocessing preset = options.pictures.loader().preprocessing;
+  const Preprocessing preset = options.pictures.loader(facts_of(model)).preprocessing;
   pixels.mean.assign(preset.mean.begin(), preset.mean.end());
   pixels.std.assign(preset.std.begin(), preset.std.end());
   return entry_of(fmt::format("{} {} {}", model.stem(), opened.precision, opened.engine.info().backend), opened.engine,

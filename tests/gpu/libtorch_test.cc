@@ -39,7 +39,9 @@ class LibTorchGpu : public testing::TestWithParam<const char*> {
     options.height = options.width = 64;
     return Backend::load("libtorch").open_weights(network(), options);
   }
-  static Tensor input(std::int64_t batch, std::uint64_t seed) { return Tensor::random_normal({batch, 3, 64, 64}, seed); }
+  static Tensor input(std::int64_t batch, std::uint64_t seed) {
+    return Tensor::random_normal({batch, 3, 64, 64}, seed);
+  }
   static void expect_same(const Tensor& a, const Tensor& b, const std::string& what) {
     const Agreement agreement = compare_outputs(a.view(), b.view(), tolerance_for(GetParam()));
     EXPECT_TRUE(agreement.ok) << what << ": " << agreement.failure;
