@@ -52,8 +52,10 @@ struct Reach {
 FERRY_HD Reach reach(int in, int out, int position) {
   const double scale = static_cast<double>(in) / out;
   Reach r{(position + 0.5) * scale, scale > 1.0 ? scale : 1.0, 0, 0};
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings)
   r.start = static_cast<int>(r.centre - r.support + 0.5);
   if (r.start < 0) r.start = 0;
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings)
   r.end = static_cast<int>(r.centre + r.support + 0.5);
   if (r.end > in) r.end = in;
   return r;
@@ -83,6 +85,7 @@ FERRY_HD void weigh(const Job& job, int picture, int axis, int output) {
     sum += raw[t];
   }
   for (int t = 0; t < job.taps; ++t)
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings)
     weights[t * job.crop] = raw[t] == 0.0 ? 0 : static_cast<std::int32_t>(0.5 + raw[t] / sum * (1 << kFractionBits));
 }
 

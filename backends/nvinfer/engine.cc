@@ -43,6 +43,7 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+// NOLINTNEXTLINE(bugprone-incorrect-roundings)
 std::string milliseconds(double value) { return std::to_string(static_cast<long>(value + 0.5)) + " ms"; }
 
 }  // namespace

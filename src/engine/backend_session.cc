@@ -196,6 +196,7 @@ void Session::submit_images(const std::vector<StagedImage>& images, std::uint64_
     throw Error(Stage::kRun, info.backend_display_name,
                 fmt::format("{} outputs were given; this engine has {}", outputs.size(), info.outputs.size()));
   std::vector<ferry_image> all;
+  all.reserve(images.size());
   for (const StagedImage& image : images) all.push_back(placed(image));
   const std::vector<void*> out(outputs.begin(), outputs.end());
   ferry_images_args args{};
