@@ -3,17 +3,13 @@
 #include <algorithm>
 #include <map>
 
+#include "nvinfer/inspector_text.h"
 #include "nvinfer/proof.h"
 
 namespace ferry::nvinfer {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string text_at(const Json& layer, const char* key) {
-  const auto found = layer.find(key);
-  return found != layer.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
@@ -46,13 +42,6 @@ const Json& tensors(const Json& layer, const char* side) {
   static const Json none = Json::array();
   const auto found = layer.find(side);
   return found != layer.end() && found->is_array() ? *found : none;
-}
-
-double weight_count(const Json& layer) {
-  const auto weights = layer.find("Weights");
-  if (weights == layer.end() || !weights->is_object()) return 0;
-  const auto count = weights->find("Count");
-  return count != weights->end() && count->is_number() ? count->get<double>() : 0;
 }
 
 // Unknown (null) as soon as one tensor does not tell its size.

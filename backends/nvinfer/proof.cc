@@ -5,6 +5,8 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "nvinfer/inspector_text.h"
+
 namespace ferry::nvinfer {
 namespace {
 
@@ -16,21 +18,8 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-std::string text_at(const Json& layer, const char* key) {
-  const auto found = layer.find(key);
-  return found != layer.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-// The weights' element count: of a convolution "Weights": {"Type": "Half", "Count": 9408}.
-bool has_weights(const Json& layer) {
-  const auto weights = layer.find("Weights");
-  if (weights == layer.end() || !weights->is_object()) return false;
-  const auto count = weights->find("Count");
-  return count != weights->end() && count->is_number() && count->get<double>() > 0;
-}
-
 bool multiplies(const Json& layer) {
-  if (has_weights(layer)) return true;
+  if (weight_count(layer) > 0) return true;
   const std::string kind = lower(text_at(layer, "LayerType") + " " + text_at(layer, "ParameterType"));
   for (const char* word : {"conv", "gemm", "matrixmultiply", "matrix_multiply", "fullyconnected", "deconv"}) {
     if (kind.find(word) != std::string::npos) return true;
@@ -46,7 +35,7 @@ std::string type_of_first(const Json& layer, const char* side) {
 
 std::string type_of(const Json& layer) {
   std::string type = type_of_first(layer, "Inputs");
-  if (type.empty() && has_weights(layer)) type = type_in(text_at(layer["Weights"], "Type"));
+  if (type.empty() && weight_count(layer) > 0) type = type_in(text_at(layer["Weights"], "Type"));
   if (type.empty()) type = type_of_first(layer, "Outputs");
   return type.empty() ? "unknown" : type;
 }
