@@ -71,16 +71,6 @@ void to_half(TensorProto& weight) {
   weight.set_data_type(TensorProto::FLOAT16);
 }
 
-NodeProto make_cast(const std::string& from, const std::string& to, int type) {
-  NodeProto cast;
-  cast.set_op_type("Cast");
-  cast.set_name(to + ".cast");
-  cast.add_input(from);
-  cast.add_output(to);
-  set_attribute(cast, "to", static_cast<std::int64_t>(type));
-  return cast;
-}
-
 /// Writes the nodes again, one by one, with Casts where float16 and float32 meet.
 class Converter {
  public:

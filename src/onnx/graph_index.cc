@@ -157,4 +157,14 @@ void erase_dead_nodes(GraphProto& graph) {
   erase_unused(graph);
 }
 
+onnx::NodeProto make_cast(const std::string& from, const std::string& to, int type) {
+  onnx::NodeProto cast;
+  cast.set_op_type("Cast");
+  cast.set_name(to + ".cast");
+  cast.add_input(from);
+  cast.add_output(to);
+  set_attribute(cast, "to", static_cast<std::int64_t>(type));
+  return cast;
+}
+
 }  // namespace ferry

@@ -42,6 +42,9 @@ float float_attribute(const onnx::NodeProto& node, const std::string& name, floa
 void set_attribute(onnx::NodeProto& node, const std::string& name, std::int64_t value);
 void set_attribute(onnx::NodeProto& node, const std::string& name, float value);
 void set_attribute(onnx::NodeProto& node, const std::string& name, const std::vector<std::int64_t>& values);
+
+/// A Cast of the value `from` into the new value `to`; `type` is a TensorProto's data type.
+onnx::NodeProto make_cast(const std::string& from, const std::string& to, int type);
 void erase_attribute(onnx::NodeProto& node, const std::string& name);
 
 /// Makes every use of `from` (graph outputs excepted) a use of `to`.

@@ -16,16 +16,6 @@ using onnx::TensorProto;
 
 constexpr float kLargestHalf = 65504;
 
-NodeProto cast(const std::string& from, const std::string& to, int type) {
-  NodeProto node;
-  node.set_op_type("Cast");
-  node.set_name(to + "/cast");
-  node.add_input(from);
-  node.add_output(to);
-  set_attribute(node, "to", static_cast<std::int64_t>(type));
-  return node;
-}
-
 bool fits(const TensorProto* weight) {
   if (weight == nullptr || weight->data_type() != TensorProto::FLOAT) return false;
   const auto values = floats_of(*weight);
@@ -63,7 +53,7 @@ std::vector<std::string> keep_in_half(onnx::GraphProto& graph, const std::vector
       continue;
     }
     const std::string input = index.unused_name(id + ".input_fp16"), output = index.unused_name(id + ".output_fp16");
-    *graph.add_node() = cast(node.input(0), input, TensorProto::FLOAT16);
+    *graph.add_node() = make_cast(node.input(0), input, TensorProto::FLOAT16);
     const std::string result = node.output(0);
     node.set_input(0, input);
     node.set_output(0, output);
@@ -74,7 +64,7 @@ std::vector<std::string> keep_in_half(onnx::GraphProto& graph, const std::vector
       node.set_input(i, half);
     }
     graph.add_node()->Swap(&node);
-    *graph.add_node() = cast(output, result, TensorProto::FLOAT);
+    *graph.add_node() = make_cast(output, result, TensorProto::FLOAT);
     changed.push_back(id);
   }
   return changed;
