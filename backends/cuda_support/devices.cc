@@ -4,18 +4,13 @@
 #include <fstream>
 #include <regex>
 
+#include "cuda_support/attribute.h"
 #include "cuda_support/driver.h"
 #include "cuda_support/error.h"
 #include "cuda_support/nvml.h"
 
 namespace ferry::cuda {
 namespace {
-
-int attribute(CUdevice device, CUdevice_attribute which) {
-  int value = 0;
-  check(driver().cuDeviceGetAttribute(&value, which, device), "cuDeviceGetAttribute");
-  return value;
-}
 
 std::string uuid_text(const CUuuid& uuid) {
   static const char* digits = "0123456789abcdef";

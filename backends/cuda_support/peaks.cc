@@ -2,25 +2,20 @@
 
 #include <exception>
 
+#include "cuda_support/attribute.h"
 #include "cuda_support/driver.h"
 #include "cuda_support/error.h"
 
 namespace ferry::cuda {
 namespace {
 
-double attribute(CUdevice device, CUdevice_attribute which) {
-  int value = 0;
-  check(driver().cuDeviceGetAttribute(&value, which, device), "cuDeviceGetAttribute");
-  return value;
-}
-
 Peaks of_device(CUdevice device) {
-  const int major = static_cast<int>(attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR));
-  const int minor = static_cast<int>(attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
+  const int major = attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  const int minor = attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
   const double hertz = 1e3 * attribute(device, CU_DEVICE_ATTRIBUTE_CLOCK_RATE);
   const double clocks = hertz * attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   const double memory_hertz = 1e3 * attribute(device, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE);
-  const double bus_bytes = attribute(device, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH) / 8;
+  const double bus_bytes = attribute(device, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH) / 8.0;
   Peaks peaks;
   const PerClock each = per_clock(major, minor);
   if (each.half > 0 && clocks > 0) {
