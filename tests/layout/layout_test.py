@@ -25,9 +25,6 @@ VENDOR_ALLOWED = {
 }
 VENDOR_SYMBOL = re.compile(r"nvinfer1::|nvonnxparser::|\bat::|\bc10::|\btorch::|\bov::|\bcuda[A-Z]\w+$|\bcu[A-Z]\w+$|nvml[A-Z]")
 VENDOR_LIBRARY = re.compile(r"cuda|cudart|nvinfer|tensorrt|torch|c10|openvino|tbb|nvjpeg|nvidia-ml")
-# A prototype that a measurement in docs/benchmarks/log.md came from, kept as it was measured; the module that it becomes
-# is not exempt.
-AS_MEASURED = "bench/gpu/persistent/"
 MAX_FILE, MAX_FUNCTION, MAX_COMPLEXITY = 400, 60, 20  # hard limits; aim: 40 lines, complexity 10
 
 
@@ -167,8 +164,6 @@ class Layout(unittest.TestCase):
             self.skipTest("lizard is not in this Python; `setup/install --tests` installs it")
         problems = []
         for path in tracked("*.cc", "*.h", "*.cpp", "*.cu"):
-            if name(path).startswith(AS_MEASURED):
-                continue
             for function in lizard.analyze_file(str(path)).function_list:
                 table = function.cyclomatic_complexity == 1  # no branch: a list of values, however long
                 if function.length > MAX_FUNCTION and not table or function.cyclomatic_complexity > MAX_COMPLEXITY:
