@@ -35,6 +35,7 @@ void poison(Tensor& tensor) { std::memset(tensor.data(), 0xFF, tensor.size_bytes
 // Scores as float32; classes as they are.
 std::vector<Tensor> readable(const std::vector<Tensor>& outputs) {
   std::vector<Tensor> result;
+  result.reserve(outputs.size());
   for (const Tensor& output : outputs)
     result.push_back(output.dtype() == DType::kInt32 ? output.clone() : convert(output.view(), DType::kFloat32));
   return result;

@@ -66,6 +66,7 @@ int evaluate_models(const Options& options, const Context& context) {
   std::vector<std::string> files = options.models;
   if (!options.reference.empty()) files.insert(files.begin(), options.reference);
   std::vector<EvaluationEntry> entries;
+  entries.reserve(files.size());
   for (const std::string& file : files) entries.push_back(opened_entry(file, options, context));
 
   EvaluateOptions how;

@@ -148,6 +148,7 @@ std::vector<BackendInfo> known_engines(const std::vector<std::string>& names) {
     if (std::any_of(known.begin(), known.end(), [&](const BackendInfo& info) { return info.name == name; })) continue;
     if (!has_module(name)) {
       std::vector<std::string> all;
+      all.reserve(known.size());
       for (const BackendInfo& info : known) all.push_back(info.name);
       throw Error(Stage::kUsage, "", fmt::format("there is no engine '{}'", name),
                   fmt::format("Engines: {}.", fmt::join(all, ", ")));

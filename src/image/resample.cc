@@ -68,8 +68,10 @@ struct Reach {
 };
 Reach reach(int in, double scale, double support, int output) {
   const double centre = (output + 0.5) * scale;
+  // NOLINTBEGIN(bugprone-incorrect-roundings): Pillow rounds so, negative numbers towards zero included
   return {centre, std::max(static_cast<int>(centre - support + 0.5), 0),
           std::min(static_cast<int>(centre + support + 0.5), in)};
+  // NOLINTEND(bugprone-incorrect-roundings)
 }
 
 }  // namespace
@@ -100,6 +102,7 @@ void ResampleAxis::assign(int in, int out, int first, int count) {
     }
     outputs.push_back({start, end - start, weights.size()});
     for (const double w : raw)
+      // NOLINTNEXTLINE(bugprone-incorrect-roundings): as Pillow
       weights.push_back(static_cast<std::int32_t>(0.5 + (sum != 0.0 ? w / sum : w) * (1 << kFractionBits)));
     source_first = std::min(source_first, start);
     source_end = std::max(source_end, end);
