@@ -121,6 +121,14 @@ int whole(const Json& object, const char* key, int otherwise) {
   return object.contains(key) ? whole(object[key]) : otherwise;
 }
 
+/// Where something begins in the weights; 0 where the key is absent. nlohmann would convert any number, one beyond the
+/// type with undefined behaviour.
+std::uint64_t offset(const Json& object, const char* key) {
+  if (!object.contains(key)) return 0;
+  if (!object[key].is_number_unsigned()) damaged("an offset is no whole number");
+  return object[key].get<std::uint64_t>();
+}
+
 void read_layer(const Json& json, Plan& plan) {
   Layer layer;
   layer.name = json.at("name").get<std::string>();
@@ -132,7 +140,7 @@ void read_layer(const Json& json, Plan& plan) {
   layer.stride = whole(json, "stride", 1);
   layer.relu = json.value("relu", false);
   plan.layers.layers.push_back(std::move(layer));
-  plan.places.push_back({json.value("weights", std::uint64_t{0}), json.value("bias", std::uint64_t{0})});
+  plan.places.push_back({offset(json, "weights"), offset(json, "bias")});
 }
 
 PlannedBatch read_batch(const Json& json) {
