@@ -8,7 +8,7 @@ namespace ferry::nvinfer {
 namespace {
 
 // Collects what the SDK reports of one run, in the order in which it does.
-class Stopwatch final : public nvinfer1::IProfiler {
+class LayerTimes final : public nvinfer1::IProfiler {
  public:
   void reportLayerTime(const char* layer, float ms) noexcept override {
     try {
@@ -50,7 +50,7 @@ void SdkExecutor::enqueue(CUstream_st* stream) {
 
 std::vector<std::vector<LayerSample>> SdkExecutor::time_layers(CUstream_st* stream, int runs) {
   std::vector<std::vector<LayerSample>> all;
-  Stopwatch watch;
+  LayerTimes watch;
   context_->setProfiler(&watch);  // with it, enqueueing reports before it returns
   try {
     for (int i = 0; i < runs; ++i) {

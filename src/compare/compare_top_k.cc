@@ -13,7 +13,7 @@ namespace ferry {
 namespace {
 
 constexpr double kLeastProbability = 1e-38;  // what softmax in FP32 still tells from zero
-constexpr std::size_t kTop = 5;
+constexpr std::size_t kMostGuesses = 5;
 constexpr double kLastDigits = 1.00001;  // a quick exp need not be monotone in its last digits
 constexpr double kSlack = 4;             // one error may be so many times the root mean square of all
 
@@ -21,10 +21,10 @@ struct Guess {
   std::int64_t index;
   double log;  // of the probability
 };
-using Row = std::vector<Guess>;  // best first
+using Guesses = std::vector<Guess>;  // best first
 
 struct Ranking {
-  std::vector<Row> rows;
+  std::vector<Guesses> rows;
   double scale = 1;     // root mean square of logarithms: what errors are held against
   std::string failure;  // why it is none
 };
@@ -45,7 +45,7 @@ std::string form_failure(const TopKView& view) {
 }
 
 // What is wrong with one image's guesses in themselves. Written so that NaN fails.
-std::string row_failure(const Row& row, const float* probabilities, int of, std::size_t image, const char* whose) {
+std::string row_failure(const Guesses& row, const float* probabilities, int of, std::size_t image, const char* whose) {
   for (std::size_t k = 0; k < row.size(); ++k) {
     const auto p = static_cast<double>(probabilities[k]);
     const std::int64_t c = row[k].index;
@@ -69,7 +69,7 @@ Ranking ranking_of(const TopKView& view, const char* whose) {
   std::vector<double> logs;
   for (std::size_t image = 0; image < static_cast<std::size_t>(p.shape()[0]); ++image) {
     const float* probabilities = p.floats().data() + image * k;
-    Row row;
+    Guesses row;
     for (std::size_t i = 0; i < k; ++i) row.push_back({classes[image * k + i], log_of(probabilities[i])});
     ranking.failure = row_failure(row, probabilities, view.of, image, whose);
     if (!ranking.failure.empty()) return ranking;
@@ -81,11 +81,11 @@ Ranking ranking_of(const TopKView& view, const char* whose) {
 }
 
 // All classes of one image, best first.
-Row ranked(const double* scores, std::size_t classes) {
+Guesses ranked(const double* scores, std::size_t classes) {
   const double largest = *std::max_element(scores, scores + classes);
   double sum = 0;
   for (std::size_t c = 0; c < classes; ++c) sum += std::exp(scores[c] - largest);
-  Row row;
+  Guesses row;
   for (std::size_t c = 0; c < classes; ++c)
     row.push_back(
         {static_cast<std::int64_t>(c), std::max(scores[c] - largest - std::log(sum), std::log(kLeastProbability))});
@@ -116,8 +116,8 @@ Ranking ranking_of_scores(const TensorView& view) {
   return ranking;
 }
 
-double overlap(const Row& out, const Row& ref) {
-  const std::size_t count = std::min({kTop, out.size(), ref.size()});
+double overlap(const Guesses& out, const Guesses& ref) {
+  const std::size_t count = std::min({kMostGuesses, out.size(), ref.size()});
   std::size_t shared = 0;
   for (std::size_t i = 0; i < count; ++i)
     shared += std::count_if(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count),
@@ -126,8 +126,8 @@ double overlap(const Row& out, const Row& ref) {
 }
 
 // Errors of one image are added to `errors`. What fails at once, in words.
-std::string compare_row(const Row& out, const Row& ref, double slack, std::size_t image, std::vector<double>& errors,
-                        Agreement& agreement) {
+std::string compare_row(const Guesses& out, const Guesses& ref, double slack, std::size_t image,
+                        std::vector<double>& errors, Agreement& agreement) {
   std::unordered_map<std::int64_t, double> known;
   for (const Guess& guess : ref) known[guess.index] = guess.log;
   double dot = 0, out_norm = 0, ref_norm = 0;
@@ -165,7 +165,7 @@ Agreement judge(const Ranking& out, const Ranking& ref, const Tolerance& toleran
   std::vector<double> errors;
   const double each = 1 / static_cast<double>(out.rows.size());
   for (std::size_t i = 0; i < out.rows.size(); ++i) {
-    const Row &a = out.rows[i], &b = ref.rows[i];
+    const Guesses &a = out.rows[i], &b = ref.rows[i];
     const std::string failure = compare_row(a, b, kSlack * tolerance.relative_error * ref.scale, i, errors, agreement);
     if (agreement.failure.empty()) agreement.failure = failure;
     agreement.top1_agreement += a[0].index == b[0].index ? each : 0;

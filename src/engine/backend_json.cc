@@ -7,7 +7,7 @@
 namespace ferry {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 Json object_from(const std::string& text, const char* entry, const std::string& name) {
   Json json = Json::parse(text, nullptr, false);

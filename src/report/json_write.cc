@@ -12,10 +12,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kQuantiles = 101;  // p0 to p100
 
-// JSON has no NaN and no Inf: both become null.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
-Json median_of(const std::optional<Statistics>& s) { return s ? number(s->median) : Json(nullptr); }
+Json median_of(const std::optional<Statistics>& s) { return s ? number_or_null(s->median) : Json(nullptr); }
 
 Json quantiles(std::vector<double> samples) {
   if (samples.empty()) return Json::array();
@@ -29,18 +26,18 @@ Json quantiles(std::vector<double> samples) {
 }
 
 Json telemetry_json(const Telemetry& t) {
-  return {{"sm_clock_mhz", number(t.sm_clock_mhz)},
-          {"memory_clock_mhz", number(t.memory_clock_mhz)},
-          {"temperature_c", number(t.temperature_c)},
-          {"power_w", number(t.power_w)},
-          {"memory_used_bytes", number(t.memory_used_bytes)},
-          {"memory_total_bytes", number(t.memory_total_bytes)},
+  return {{"sm_clock_mhz", number_or_null(t.sm_clock_mhz)},
+          {"memory_clock_mhz", number_or_null(t.memory_clock_mhz)},
+          {"temperature_c", number_or_null(t.temperature_c)},
+          {"power_w", number_or_null(t.power_w)},
+          {"memory_used_bytes", number_or_null(t.memory_used_bytes)},
+          {"memory_total_bytes", number_or_null(t.memory_total_bytes)},
           {"throttle_reasons", t.throttle_reasons}};
 }
 
 void add_timed(Json& row, const Measurement& m, bool ran) {
   const Statistics& s = m.timed_statistics();
-  const auto value = [&](double v) { return ran ? number(v) : Json(nullptr); };
+  const auto value = [&](double v) { return ran ? number_or_null(v) : Json(nullptr); };
   row["timed"] = ran ? Json(m.timed) : Json(nullptr);
   row["runs"] = ran ? m.runs : 0;
   row["median_ms"] = value(s.median);
@@ -56,7 +53,7 @@ void add_timed(Json& row, const Measurement& m, bool ran) {
 }
 
 void add_parts(Json& row, const Measurement& m, bool ran) {
-  const auto value = [&](double v) { return ran ? number(v) : Json(nullptr); };
+  const auto value = [&](double v) { return ran ? number_or_null(v) : Json(nullptr); };
   row["host_median_ms"] = value(m.wall.median);
   row["host_p90_ms"] = value(m.wall.p90);
   row["host_p99_ms"] = value(m.wall.p99);
@@ -73,7 +70,7 @@ void add_parts(Json& row, const Measurement& m, bool ran) {
 }
 
 void add_agreement(Json& row, const Agreement& a, bool ran) {
-  const auto value = [&](double v) { return ran ? number(v) : Json(nullptr); };
+  const auto value = [&](double v) { return ran ? number_or_null(v) : Json(nullptr); };
   row["ok"] = ran && a.ok;
   row["relative_error"] = value(a.relative_error);
   row["cosine"] = value(a.cosine);
@@ -87,11 +84,11 @@ void add_agreement(Json& row, const Agreement& a, bool ran) {
 Json accuracy_json(const std::optional<PictureAccuracy>& a) {
   if (!a) return nullptr;
   return {{"images", a->images},
-          {"top1", number(a->top1)},
-          {"top5", number(a->top5)},
-          {"agreement", number(a->agreement)},
-          {"kl", number(a->kl)},
-          {"relative_error", number(a->relative_error)},
+          {"top1", number_or_null(a->top1)},
+          {"top5", number_or_null(a->top5)},
+          {"agreement", number_or_null(a->agreement)},
+          {"kl", number_or_null(a->kl)},
+          {"relative_error", number_or_null(a->relative_error)},
           {"failure", a->failure.empty() ? Json(nullptr) : Json(a->failure)}};
 }
 
@@ -107,7 +104,7 @@ Json row_json(const ComparisonRow& r) {
   add_agreement(row, r.agreement, ran);
   row["accuracy"] = accuracy_json(r.accuracy);
   row["baseline"] = r.baseline;
-  row["speedup"] = r.speedup > 0 ? number(r.speedup) : Json(nullptr);
+  row["speedup"] = r.speedup > 0 ? number_or_null(r.speedup) : Json(nullptr);
   row["warnings"] = m.warnings;
   row["failure"] = ran ? Json(nullptr) : Json(r.failure);
   if (r.layers) row["layers"] = layers_json(*r.layers);

@@ -8,7 +8,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 Json text(const std::string& value) { return value.empty() ? Json(nullptr) : Json(value); }
 
 double number_of(const Json& json, const char* key) {
@@ -22,20 +21,24 @@ std::string text_of(const Json& json, const char* key) {
 
 }  // namespace
 
+Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
 Json layers_json(const LayerProfile& profile) {
-  Json json{{"runs", profile.runs}, {"total_ms", number(profile.total_ms())}, {"floor_ms", number(profile.floor_ms())}};
+  Json json{{"runs", profile.runs},
+            {"total_ms", number_or_null(profile.total_ms())},
+            {"floor_ms", number_or_null(profile.floor_ms())}};
   json["peaks"] = {{"flops_per_second", profile.flops_per_second},
-                   {"bytes_per_second", number(profile.bytes_per_second)}};
+                   {"bytes_per_second", number_or_null(profile.bytes_per_second)}};
   json["layers"] = Json::array();
   for (const LayerTime& layer : profile.layers)
     json["layers"].push_back({{"name", layer.name},
                               {"kind", text(layer.kind)},
                               {"kernel", text(layer.kernel)},
                               {"precision", text(layer.precision)},
-                              {"ms", number(layer.ms)},
-                              {"flops", number(layer.flops)},
-                              {"bytes", number(layer.bytes)},
-                              {"floor_ms", number(layer.floor_ms)}});
+                              {"ms", number_or_null(layer.ms)},
+                              {"flops", number_or_null(layer.flops)},
+                              {"bytes", number_or_null(layer.bytes)},
+                              {"floor_ms", number_or_null(layer.floor_ms)}});
   return json;
 }
 

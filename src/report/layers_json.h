@@ -7,6 +7,9 @@
 
 namespace ferry {
 
+/// JSON has no NaN and no Inf: both become null.
+nlohmann::ordered_json number_or_null(double value);
+
 nlohmann::ordered_json layers_json(const LayerProfile& profile);
 /// The inverse; throws nlohmann::json::exception.
 LayerProfile layers_from_json(const nlohmann::ordered_json& json);
