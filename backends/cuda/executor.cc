@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "cuda/boxes.h"
 #include "cuda/engine.h"
 #include "cuda_support/tensor_map.h"
 #include "nvinfer/failure.h"
@@ -27,7 +28,6 @@ void Executor::bind(int, std::int64_t batch, const std::vector<void*>& inputs, c
   if (engine_.device().major >= 9) describe_to_copy_engine(batch);
 }
 
-// Where each convolution's activations lie in this session's arena: 64 channels of some pixels are one box.
 void Executor::describe_to_copy_engine(std::int64_t batch) {
   const Program& program = engine_.program_for(batch);
   const std::size_t size = program.convs.size() * cuda::TensorMap::kBytes;
@@ -36,20 +36,8 @@ void Executor::describe_to_copy_engine(std::int64_t batch) {
   device_maps_ = cuda::DeviceBuffer(size);
   for (const ConvDesc& c : program.convs) {
     if (c.kind == kStem) continue;
-    const auto pixel = static_cast<std::uint64_t>(c.C) * 2, images = static_cast<std::uint64_t>(c.M / (c.OH * c.OW)),
-               width = static_cast<std::uint64_t>(c.W), boxes = static_cast<std::uint64_t>(c.C) / 64;
-    cuda::TensorMap map;
+    cuda::TensorMap map = boxes_of(c);
     map.address = net_.arena + c.in;
-    if (c.kind == kConv1x1 && c.stride == 2) {  // every second pixel of every second row
-      map.sizes = {64, static_cast<std::uint64_t>(c.OW), images * static_cast<std::uint64_t>(c.OH), boxes};
-      map.strides = {2 * pixel, 2 * width * pixel, 128};
-      map.box = {64, static_cast<std::uint32_t>(c.width), static_cast<std::uint32_t>(c.rows),
-                 static_cast<std::uint32_t>(c.span)};
-    } else {
-      map.sizes = {64, images * static_cast<std::uint64_t>(c.H) * width, boxes};
-      map.strides = {pixel, 128};
-      map.box = {64, static_cast<std::uint32_t>(c.rows), static_cast<std::uint32_t>(c.span)};
-    }
     cuda::encode(map, static_cast<char*>(maps_.data()) + static_cast<std::size_t>(c.map) * cuda::TensorMap::kBytes);
   }
   cuda::copy_to_device(device_maps_.data(), maps_.data(), size, stream_);

@@ -269,9 +269,8 @@ struct Feeder {
     ready.dst = stack + c.a_off;
     ready.bar = bar;
     ready.box = pass * c.boxes;
-    const bool strided = c.kind == kConv1x1 && c.stride == 2;
-    ready.x = strided ? divide(m0, c.by_ow) : first_pixel(c, m0);
-    ready.loads = c.span == c.boxes && c.chunks == 1 && !strided ? 1 : 2;
+    ready.x = strided(c) ? divide(m0, c.by_ow) : first_pixel(c, m0);
+    ready.loads = c.span == c.boxes && c.chunks == 1 && !strided(c) ? 1 : 2;
 #ifdef FERRY_BULK
     mbar_expect(bar, c.boxes * c.chunks * c.rows * c.width * 128);
     asm volatile("prefetch.tensormap [%0];\n" ::"l"(ready.map) : "memory");
@@ -282,12 +281,12 @@ struct Feeder {
   // As the copy engine would: a row's eight pieces exchange places by the row's number; what lies outside is zero.
   __device__ __forceinline__ void load_a(const ConvDesc& c) {
     if (ready.loads == 0) return;
-    const bool strided = c.width > 1;
+    const bool every_second = strided(c);
     const int pixels = c.M / (c.OH * c.OW) * c.H * c.W, rows = c.chunks * c.rows * c.width, q = lane & 7;
     const char* in = net.arena + c.in + ready.box * 128 + q * 16;
     for (int r = lane >> 3; r < rows; r += 4) {
       int pixel = ready.x + r;
-      if (strided) {
+      if (every_second) {
         const int y = divide(r, c.by_ow);
         pixel = (ready.x + y) * 2 * c.W + (r - y * c.OW) * 2;
       }
@@ -302,7 +301,7 @@ struct Feeder {
 #else
   __device__ __forceinline__ void load_a(const ConvDesc& c) {
     if (lane) return;
-    if (ready.loads == 1 && c.width == 1) {
+    if (ready.loads == 1) {
       tensor3(ready.dst, ready.map, ready.x, ready.box, ready.bar);
       return;
     }
@@ -310,7 +309,7 @@ struct Feeder {
     if (ready.loads == 0) return;
     for (int box = 0; box < c.boxes; box += c.span, dst += c.span * c.box_bytes)
       for (int chunk = 0; chunk < c.chunks; ++chunk) {
-        if (c.width > 1)
+        if (strided(c))
           tensor4(dst, ready.map, ready.x, ready.box + box, ready.bar);
         else
           tensor3(dst + chunk * c.rows * 128, ready.map, ready.x + chunk * c.rows, ready.box + box, ready.bar);

@@ -37,6 +37,10 @@ struct alignas(16) ConvDesc {
 };
 static_assert(sizeof(ConvDesc) == 128);
 
+/// Whether activations come as every second pixel of every second row: a box then has a dimension more, also where a
+/// row is one pixel.
+constexpr bool strided(const ConvDesc& c) { return c.kind == kConv1x1 && c.stride == 2; }
+
 /// q = umulhi(n, magic(d)) is n / d for d > 1 while n * d < 2^32.
 inline std::uint32_t magic(std::uint32_t d) { return d > 1 ? 0xffffffffu / d + 1 : 0; }
 

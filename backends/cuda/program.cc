@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/boxes.h"
 #include "cuda/pack.h"
 #include "nvinfer/failure.h"
 
@@ -105,6 +106,11 @@ class Maker {
     const auto made = describe_conv(layers_, layer, tiles_[i], images_, room_);
     if (!made) damaged(layer, "was planned for tiles that this GPU or this version of the kernel cannot take");
     ConvDesc conv = *made;
+    if (const char* why = boxes_refused(conv))
+      throw nvinfer::Failure(
+          "layer '" + layer.name + "'",
+          "layer '" + layer.name + "': the GPU's copy engine cannot bring its activations (" + why + ")",
+          "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
     need_weights(layer, places_[i].weights, packed_bytes(conv));
     need_weights(layer, places_[i].bias, static_cast<std::uint64_t>(conv.N) * 4);
     if (places_[i].bias >= kNone) damaged(layer, "has its weights beyond 4 GB");

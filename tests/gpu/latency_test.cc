@@ -207,7 +207,10 @@ TEST_F(LatencyGpu, EveryLayerOfOddNetworks) {
   check_layers_of({{1, 2, 1, 1}, {16, 16, 24, 32}, 16, 24, 64, 64}, 5, 9);
   check_layers_of({{1, 1, 2, 1}, {48, 40, 96, 128}, 24, 7, 90, 70}, 1, 10);
   check_layers_of({{1, 1, 1, 1}, {64, 100, 200, 300}, 32, 1537, 96, 160}, 3, 11);
+  // Rows of one pixel.
   check_layers_of({{1, 1, 1, 1}, {32, 64, 128, 256}, 64, 10, 32, 32, false}, 7, 12);
+  check_layers_of({{1, 1, 1, 1}, {16, 16, 24, 32}, 16, 24, 32, 32}, 8, 13);
+  check_layers_of({{1, 1, 1, 1}, {16, 16, 24, 32}, 16, 24, 16, 16}, 1, 14);
 }
 
 /// Runs through a session, as the C interface does.

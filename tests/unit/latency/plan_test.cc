@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 #include <random>
 
+#include "cuda/boxes.h"
 #include "cuda/pack.h"
 #include "cuda/plan_file.h"
 #include "cuda/program.h"
@@ -84,6 +86,47 @@ TEST(Tiles, ANetworkThatFitsNowhereIsNamed) {
     EXPECT_THAT(failure.cause, HasSubstr("fits into no tile"));
     EXPECT_EQ(failure.status, FERRY_UNSUPPORTED);
   }
+}
+
+// A row of one pixel once was taken for a convolution without stride: an illegal instruction.
+TEST(Boxes, HaveTheDimensionsThatTheKernelAsksForWhateverTheSize) {
+  int single = 0;
+  for (const char* name : {"narrow", "resnet18"})
+    for (const int images : {1, 7}) {
+      const Layers& layers = resnet(name, 32);  // layer 4 halves 2x2 to one pixel
+      const Choice choice = choose_tiles(layers, images, kH100);
+      for (std::size_t i = 0; i < layers.layers.size(); ++i) {
+        if (layers.layers[i].kind != LayerKind::kConv || layers.layers[i].in == 0) continue;
+        const auto conv = describe_conv(layers, layers.layers[i], choice.tiles[i], images, kH100.shared_bytes);
+        ASSERT_TRUE(conv);
+        const cuda::TensorMap map = boxes_of(*conv);
+        EXPECT_EQ(map.box.size(), strided(*conv) ? 4u : 3u);
+        EXPECT_EQ(map.strides.size() + 1, map.box.size());
+        EXPECT_EQ(map.sizes.size(), map.box.size());
+        EXPECT_EQ(boxes_refused(*conv), nullptr) << layers.layers[i].name;
+        single += strided(*conv) && conv->OW == 1;
+      }
+    }
+  EXPECT_EQ(single, 4);
+}
+
+TEST(Boxes, WhatTheCopyEngineCannotBringIsRefused) {
+  const Layers& layers = resnet("resnet18", 64);
+  const Tile tile = choose_tiles(layers, 1, kH100).tiles[2];
+  const ConvDesc good = *describe_conv(layers, layers.layers[2], tile, 1, kH100.shared_bytes);
+  ASSERT_EQ(boxes_refused(good), nullptr);
+  const auto refused = [&](const std::function<void(ConvDesc&)>& change) {
+    ConvDesc bad = good;
+    change(bad);
+    const char* why = boxes_refused(bad);
+    return std::string(why != nullptr ? why : "taken");
+  };
+  EXPECT_THAT(refused([](ConvDesc& c) { c.rows = 264; }), HasSubstr("256 rows"));
+  EXPECT_THAT(refused([](ConvDesc& c) { c.rows = 0; }), HasSubstr("256 rows"));
+  EXPECT_THAT(refused([](ConvDesc& c) { c.box_bytes -= 1024; }), HasSubstr("look for them"));
+  EXPECT_THAT(refused([](ConvDesc& c) { c.a_off += 16; }), HasSubstr("look for them"));
+  EXPECT_THAT(refused([](ConvDesc& c) { c.C = 68; }), HasSubstr("multiples of 16"));
+  EXPECT_THAT(refused([](ConvDesc& c) { c.H = 0; }), HasSubstr("empty"));
 }
 
 TEST(Pack, UnpackingGivesTheWeightsBackAndPaddingIsZero) {
