@@ -4,10 +4,9 @@
 
 namespace ferry::nvinfer {
 
-std::string inspector_json(const nvinfer1::ICudaEngine& engine, const nvinfer1::IExecutionContext* context) {
+std::string inspector_json(const nvinfer1::ICudaEngine& engine) {
   const std::unique_ptr<nvinfer1::IEngineInspector> inspector(engine.createEngineInspector());
   if (inspector == nullptr) return {};
-  if (context != nullptr) inspector->setExecutionContext(context);
   const char* text = inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON);
   return text == nullptr ? std::string() : text;
 }

@@ -7,7 +7,7 @@
 
 namespace ferry::nvinfer {
 
-/// The engine inspector's JSON; empty if the SDK gives none. With a context, of the profile and shapes it is set to.
-std::string inspector_json(const nvinfer1::ICudaEngine& engine, const nvinfer1::IExecutionContext* context = nullptr);
+/// The engine inspector's JSON, of all profiles; empty if the SDK gives none.
+std::string inspector_json(const nvinfer1::ICudaEngine& engine);
 
 }  // namespace ferry::nvinfer
