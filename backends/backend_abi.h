@@ -130,7 +130,7 @@ typedef struct ferry_run_args {
 #define FERRY_IMAGES_MOST_SHRINK 8
 typedef struct ferry_image {
   uint64_t offset; /* of the part's first pixel from the beginning of image staging */
-  int32_t stride;  /* bytes from row to row */
+  int32_t stride;  /* bytes from row to row; a multiple of 4 */
   int32_t width, height;
   int32_t part_left, part_top, part_width, part_height;
   int32_t resized_width, resized_height;

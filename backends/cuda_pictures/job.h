@@ -1,48 +1,52 @@
-// Preparing pictures: the arithmetic of each thread, compiled for the device by nvcc and for the host by the tests,
-// which run the same phases thread by thread.
+// Preparing pictures: what is asked of the kernels, and the weights of each output, compiled for the device by nvcc and
+// for the host by the tests. column.h has the rest.
 //
 // Pillow's antialiased bilinear filter: weights in double, rounded to 22 fractional bits; 8-bit values between the two
-// passes. A weight of 0 may read what lies behind a row: kSlack bytes after the last picture and kMaxTaps rows of
-// shared memory are there for that. No multiplication may be fused with an addition (-fmad=false), or bits differ.
+// passes. No multiplication may be fused with an addition (-fmad=false), or bits differ.
 #pragma once
 
 #include <cstdint>
 
 #include "backend_abi.h"
-
-#ifdef __CUDACC__
-#define FERRY_HD __host__ __device__ inline
-#else
-#define FERRY_HD inline
-#endif
+#include "cuda_pictures/bits.h"
 
 namespace ferry::pictures {
 
 constexpr int kMaxTaps = 2 * FERRY_IMAGES_MOST_SHRINK;  // of one output
-constexpr int kSlack = 64;
+constexpr int kSlack = 64;  // bytes behind the last picture that may be read (and count for nothing)
 constexpr int kFractionBits = 22;
 
-/// What a network wants of each value; `values` has 3 x 256 of them as bit patterns.
+/// What a network wants of each value.
 enum Kind : std::int32_t { kFloat32 = 0, kFloat16 = 1, kUInt8 = 2 };
+/// `values`: the bit patterns of each channel's 256 values; then scale and offset of each channel as floats, and a
+/// float of 2^23: half(byte * scale + offset) is what the table has, where that is so. (The last three could be
+/// constants of the kernel, but the compiler fetches those anew for each output.)
+constexpr int kTableWords = 3 * 256, kValueWords = kTableWords + 7;
+constexpr std::uint32_t kMagic = 0x4B000000;  // 2^23 as a float: its lowest byte is free for a value
 
 struct Job {
-  const std::uint8_t* pixels;  // image staging, on the device
+  const std::uint8_t* pixels;  // image staging, on the device; a multiple of 4
   const ferry_image* images;
-  std::int32_t* axes;  // scratch: axis_ints(crop) for each axis of each picture
+  std::uint32_t* axes;  // scratch: a Filter for each output of each axis of each picture; a multiple of 16
   const std::uint32_t* values;
   void* out;
-  std::int32_t batch, crop, taps;  // taps: of the weights, of all pictures; what is not needed is 0
+  std::int32_t batch, crop, taps;  // taps: of the widest filter, 3, 4, 8 or 16
   std::int32_t tile;               // output rows of one block
-  Kind kind;
   std::int32_t channels_last;
 };
 
-FERRY_HD int axis_ints(const Job& job) { return job.crop * (1 + job.taps); }
-FERRY_HD std::int32_t* axis_of(const Job& job, int picture, int axis) {
-  return job.axes + static_cast<std::int64_t>(picture * 2 + axis) * axis_ints(job);
+/// How one output is made of its samples: for each group of four, one word that says where they are, and their weights.
+/// A weight has 24 fractional bits here, so that the value is the top byte of a sum of 32 bits: the upper eight of four
+/// weights are one word, the lower sixteen two. Weights are those of 22 bits, and two zeros behind them.
+struct Group {
+  std::uint32_t place;  // width: the first sample; height: the row behind the last one. Within the part in memory
+  std::uint32_t low01, low23, high;
+};
+FERRY_HD constexpr int groups_of(int taps) { return (taps + 3) / 4; }
+FERRY_HD int axis_words(const Job& job) { return job.crop * groups_of(job.taps) * 4; }
+FERRY_HD std::uint32_t* axis_of(const Job& job, int picture, int axis) {
+  return job.axes + static_cast<std::int64_t>(picture * 2 + axis) * axis_words(job);
 }
-/// Bytes of one channel of one row between the passes: whole words.
-FERRY_HD int pitch(const Job& job) { return (job.crop + 3) / 4 * 4; }
 
 /// Where an output's samples begin and end along an axis of `in` samples resized to `out`: Pillow's precompute_coeffs.
 struct Reach {
@@ -66,17 +70,33 @@ FERRY_HD double triangle(double x) {
   return x < 1.0 ? 1.0 - x : 0.0;
 }
 
-/// The first kernel, for each (picture, axis, output): first sample (within the part that is in memory), then weights.
+FERRY_HD int between(int value, int least, int most) { return value < least ? least : value > most ? most : value; }
+
+/// Weights 4 g to 4 g + 3 of `fixed`. A weight of exactly one would need a 25th bit and loses its last: alone as it
+/// then is, it still gives its sample, whole.
+FERRY_HD void pack(const std::int32_t* fixed, std::uint32_t place, std::uint32_t* words) {
+  std::uint32_t w[4];
+  for (int i = 0; i < 4; ++i) {
+    w[i] = static_cast<std::uint32_t>(fixed[i]) << 2;
+    if (w[i] > 0xFFFFFF) w[i] = 0xFFFFFF;
+  }
+  words[0] = place;
+  words[1] = (w[0] & 0xFFFF) | w[1] << 16;
+  words[2] = (w[2] & 0xFFFF) | w[3] << 16;
+  words[3] = w[0] >> 16 | w[1] >> 16 << 8 | w[2] >> 16 << 16 | w[3] >> 16 << 24;
+}
+
+/// The first kernel, for each (picture, axis, output). Along the width a filter's first weight is for the sample at
+/// `place`; along the height its last one is for the sample before `place`: rows arrive one by one, and the newest is
+/// the last byte of a window.
 FERRY_HD void weigh(const Job& job, int picture, int axis, int output) {
   const ferry_image& image = job.images[picture];
   const int in = axis == 0 ? image.width : image.height, out = axis == 0 ? image.resized_width : image.resized_height;
   const int part = axis == 0 ? image.part_left : image.part_top;
+  const int size = axis == 0 ? image.part_width : image.part_height;
   const int position = output + (axis == 0 ? image.crop_left : image.crop_top);
-  std::int32_t* const start = axis_of(job, picture, axis) + output;
-  std::int32_t* const weights = start + job.crop;
   const bool inside = position >= 0 && position < out;  // outside is black: no weight at all
-  const Reach r = reach(in, out, inside ? position : position < 0 ? 0 : out - 1);
-  *start = r.start - part;
+  const Reach r = reach(in, out, between(position, 0, out - 1));
   double raw[kMaxTaps], sum = 0;
   const double inverse = 1.0 / r.support;
   for (int t = 0; t < job.taps; ++t) {
@@ -84,109 +104,15 @@ FERRY_HD void weigh(const Job& job, int picture, int axis, int output) {
     raw[t] = used ? triangle((r.start + t - r.centre + 0.5) * inverse) : 0.0;
     sum += raw[t];
   }
+  const int groups = groups_of(job.taps);
+  const int shift = axis == 0 ? 0 : 4 * groups - (r.end - r.start);
+  std::int32_t fixed[kMaxTaps] = {};
   for (int t = 0; t < job.taps; ++t)
-    // NOLINTNEXTLINE(bugprone-incorrect-roundings)
-    weights[t * job.crop] = raw[t] == 0.0 ? 0 : static_cast<std::int32_t>(0.5 + raw[t] / sum * (1 << kFractionBits));
+    if (raw[t] != 0.0)  // NOLINTNEXTLINE(bugprone-incorrect-roundings)
+      fixed[t + shift] = static_cast<std::int32_t>(0.5 + raw[t] / sum * (1 << kFractionBits));
+  const int place = axis == 0 ? between(r.start - part, 0, size - 1) : between(r.end - part, 1, size);
+  std::uint32_t* const words = axis_of(job, picture, axis) + output * groups * 4;
+  for (int g = 0; g < groups; ++g) pack(fixed + 4 * g, static_cast<std::uint32_t>(place), words + 4 * g);
 }
-
-FERRY_HD std::uint32_t rounded(std::int32_t sum) {
-  sum >>= kFractionBits;
-  return static_cast<std::uint32_t>(sum > 255 ? 255 : sum);
-}
-
-/// Source rows that a tile of output rows reads: [first, end) of the part in memory.
-struct Rows {
-  int first, end;
-};
-FERRY_HD Rows rows_of(const Job& job, int picture, int top) {
-  const std::int32_t* const start = axis_of(job, picture, 1);
-  const int last = (top + job.tile < job.crop ? top + job.tile : job.crop) - 1;
-  const int height = job.images[picture].part_height, end = start[last] + job.taps;
-  return {start[top], end < height ? end : height};
-}
-
-/// First pass of the second kernel: thread (tx of nx, ty of ny) resamples columns tx, tx + nx, ... of rows ty, ty + ny,
-/// ... into `between`: for each row three channels of pitch(job) bytes.
-template <int kTaps>
-FERRY_HD void shrink_width(const Job& job, int picture, Rows rows, int tx, int nx, int ty, int ny,
-                           std::uint8_t* between) {
-  const ferry_image& image = job.images[picture];
-  const std::int32_t* const start = axis_of(job, picture, 0);
-  const int step = pitch(job);
-  for (int x = tx; x < job.crop; x += nx) {
-    std::int32_t weight[kTaps];
-    for (int t = 0; t < kTaps; ++t) weight[t] = start[(1 + t) * job.crop + x];
-    const std::uint8_t* const column = job.pixels + image.offset + 3 * static_cast<std::int64_t>(start[x]);
-    for (int row = rows.first + ty; row < rows.end; row += ny) {
-      const std::uint8_t* const pixel = column + static_cast<std::int64_t>(row) * image.stride;
-      std::int32_t sum[3] = {1 << (kFractionBits - 1), 1 << (kFractionBits - 1), 1 << (kFractionBits - 1)};
-      for (int t = 0; t < kTaps; ++t)
-        for (int c = 0; c < 3; ++c) sum[c] += weight[t] * pixel[3 * t + c];
-      std::uint8_t* const to = between + (row - rows.first) * 3 * step + x;
-      for (int c = 0; c < 3; ++c) to[c * step] = static_cast<std::uint8_t>(rounded(sum[c]));
-    }
-  }
-}
-
-struct Quad {
-  std::uint32_t v[4];
-};
-
-FERRY_HD void store(const Job& job, int picture, int y, int c, int x, const Quad& quad) {
-  const int count = job.crop - x < 4 ? job.crop - x : 4;
-  const std::int64_t row = static_cast<std::int64_t>(picture) * 3 * job.crop * job.crop;
-  const std::int64_t first = job.channels_last ? row + (static_cast<std::int64_t>(y) * job.crop + x) * 3 + c
-                                               : row + (static_cast<std::int64_t>(c) * job.crop + y) * job.crop + x;
-  const int step = job.channels_last ? 3 : 1;
-#ifdef __CUDA_ARCH__
-  if (step == 1 && job.crop % 4 == 0) {  // whole aligned words
-    if (job.kind == kFloat32)
-      *reinterpret_cast<uint4*>(static_cast<std::uint32_t*>(job.out) + first) = {quad.v[0], quad.v[1], quad.v[2],
-                                                                                 quad.v[3]};
-    else if (job.kind == kFloat16)
-      *reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(job.out) + first) = {quad.v[0] | quad.v[1] << 16,
-                                                                                 quad.v[2] | quad.v[3] << 16};
-    else
-      *reinterpret_cast<std::uint32_t*>(static_cast<std::uint8_t*>(job.out) + first) =
-          quad.v[0] | quad.v[1] << 8 | quad.v[2] << 16 | quad.v[3] << 24;
-    return;
-  }
-#endif
-  for (int i = 0; i < count; ++i) {
-    if (job.kind == kFloat32)
-      static_cast<std::uint32_t*>(job.out)[first + i * step] = quad.v[i];
-    else if (job.kind == kFloat16)
-      static_cast<std::uint16_t*>(job.out)[first + i * step] = static_cast<std::uint16_t>(quad.v[i]);
-    else
-      static_cast<std::uint8_t*>(job.out)[first + i * step] = static_cast<std::uint8_t>(quad.v[i]);
-  }
-}
-
-/// Second pass: four neighbouring values of a channel at a time, down the columns, looked up and stored.
-template <int kTaps>
-FERRY_HD void shrink_height(const Job& job, int picture, int top, Rows rows, int thread, int threads,
-                            const std::uint8_t* between, const std::uint32_t* values) {
-  const std::int32_t* const start = axis_of(job, picture, 1);
-  const int step = pitch(job), quads = step / 4, items = 3 * quads;
-  const int bottom = top + job.tile < job.crop ? top + job.tile : job.crop;
-  for (int i = thread; i < (bottom - top) * items; i += threads) {
-    const int y = top + i / items, item = i % items, c = item / quads, x = item % quads * 4;
-    const std::uint8_t* const column = between + ((start[y] - rows.first) * 3 + c) * step + x;
-    std::int32_t sum[4];
-    for (std::int32_t& s : sum) s = 1 << (kFractionBits - 1);
-    for (int t = 0; t < kTaps; ++t) {
-      const std::int32_t weight = start[(1 + t) * job.crop + y];
-      const std::uint32_t word = *reinterpret_cast<const std::uint32_t*>(column + t * 3 * step);
-      for (int k = 0; k < 4; ++k) sum[k] += weight * static_cast<std::int32_t>(word >> (8 * k) & 255);
-    }
-    Quad quad;
-    for (int k = 0; k < 4; ++k) quad.v[k] = values[256 * c + rounded(sum[k])];
-    store(job, picture, y, c, x, quad);
-  }
-}
-
-/// Shared memory of a block whose tile reads at most `rows` source rows: the values, the rows, and slack behind them.
-constexpr int kValueBytes = 3 * 256 * 4;
-FERRY_HD int shared_bytes(const Job& job, int rows) { return kValueBytes + (rows + job.taps) * 3 * pitch(job); }
 
 }  // namespace ferry::pictures

@@ -9,7 +9,7 @@ KernelImage kernels_pictures();
 namespace ferry::pictures {
 namespace {
 
-constexpr std::size_t kValuesBytes = 3 * 256 * sizeof(std::uint32_t);
+constexpr std::size_t kValuesBytes = (kValueWords + 1) / 2 * 2 * sizeof(std::uint32_t);  // descriptions follow
 
 template <class Buffer>
 void grow(Buffer& buffer, std::size_t size) {
@@ -39,8 +39,9 @@ void Preparer::upload_tables(const ferry_images_args& args, const cuda::Stream& 
   if (small_.size() < kValuesBytes + size || now != mean_and_std_) {
     grow(small_, kValuesBytes + size);
     grow(device_small_, small_.size());
-    const std::vector<std::uint32_t> values = value_table(input_, args.mean, args.std);
-    std::memcpy(small_.data(), values.data(), kValuesBytes);
+    const Values values = values_for(input_, args.mean, args.std);
+    std::memcpy(small_.data(), values.words.data(), values.words.size() * sizeof(std::uint32_t));
+    line_ = values.line;
     mean_and_std_ = std::move(now);
   }
   std::memcpy(static_cast<char*>(small_.data()) + kValuesBytes, args.images, size);
@@ -52,18 +53,18 @@ void Preparer::upload(const ferry_images_args& args, const cuda::Stream& stream)
   upload_tables(args, stream);
 }
 
-void Preparer::prepare(const ferry_images_args& args, void* out, const cuda::Stream& stream) {
-  Plan plan = plan_for(args, input_);
+void Preparer::prepare(const ferry_images_args& args, void* out, const cuda::Stream& stream, int tile) {
+  Plan plan = plan_for(args, input_, line_, tile);
   Job& job = plan.job;
   grow(axes_, axes_bytes(job));
   job.pixels = static_cast<const std::uint8_t*>(device_pixels_.data());
   job.values = static_cast<const std::uint32_t*>(device_small_.data());
   job.images = reinterpret_cast<const ferry_image*>(static_cast<const char*>(device_small_.data()) + kValuesBytes);
-  job.axes = static_cast<std::int32_t*>(axes_.data());
+  job.axes = static_cast<std::uint32_t*>(axes_.data());
   job.out = out;
   void* arguments[] = {&job};
   cuda::launch(kernels_.function("ferry_weigh"), plan.weigh, arguments, stream.handle());
-  cuda::launch(kernels_.function(plan.kernel), plan.prepare, arguments, stream.handle());
+  cuda::launch(kernels_.function(plan.kernel.c_str()), plan.prepare, arguments, stream.handle());
 }
 
 }  // namespace ferry::pictures

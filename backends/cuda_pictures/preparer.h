@@ -27,9 +27,9 @@ class Preparer {
     upload(args, stream);
     prepare(args, out, stream);
   }
-  /// The two halves of it: pixels and tables to the device, and the kernels over what is there.
+  /// The two halves of it: pixels and tables to the device, and the kernels over what is there (`tile` as in plan_for).
   void upload(const ferry_images_args& args, const cuda::Stream& stream);
-  void prepare(const ferry_images_args& args, void* out, const cuda::Stream& stream);
+  void prepare(const ferry_images_args& args, void* out, const cuda::Stream& stream, int tile = 0);
   const Input& input() const noexcept { return input_; }
 
  private:
@@ -38,9 +38,10 @@ class Preparer {
   Input input_;
   cuda::Kernels kernels_;
   std::uint64_t staging_bytes_ = 0;
-  cuda::PinnedBuffer pixels_, small_;  // `small_`: the pictures' descriptions, then the values
+  cuda::PinnedBuffer pixels_, small_;  // `small_`: the values, then the pictures' descriptions
   cuda::DeviceBuffer device_pixels_, device_small_, axes_;
   std::vector<float> mean_and_std_;  // that the values were made for
+  bool line_ = false;                // of these values
 };
 
 }  // namespace ferry::pictures

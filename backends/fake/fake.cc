@@ -241,15 +241,15 @@ ferry_status submit_images(ferry_session* session, const ferry_images_args* args
     const std::size_t size = session->pictures.size() - ferry::pictures::kSlack;
     const std::string refusal = ferry::pictures::refusal(*args, *input, size);
     if (!refusal.empty()) throw Failure("", refusal, "");
-    ferry::pictures::Plan plan = ferry::pictures::plan_for(*args, *input);
-    const std::vector<std::uint32_t> values = ferry::pictures::value_table(*input, args->mean, args->std);
-    std::vector<std::int32_t> axes(ferry::pictures::axes_bytes(plan.job) / sizeof(std::int32_t));
+    const ferry::pictures::Values values = ferry::pictures::values_for(*input, args->mean, args->std);
+    ferry::pictures::Plan plan = ferry::pictures::plan_for(*args, *input, values.line);
+    std::vector<std::uint32_t> axes(ferry::pictures::axes_bytes(plan.job) / sizeof(std::uint32_t));
     std::vector<float> prepared(
         static_cast<std::size_t>(args->batch * session->engine->network.input.elements_per_image()));
     plan.job.pixels = session->pictures.data();
     plan.job.images = args->images;
     plan.job.axes = axes.data();
-    plan.job.values = values.data();
+    plan.job.values = values.words.data();
     plan.job.out = prepared.data();
     ferry::pictures::run_on_host(plan);
     start(session, args->batch, prepared.data(), static_cast<float*>(args->outputs[0]));

@@ -15,24 +15,27 @@ constexpr std::size_t kAlignment = 64;
 constexpr int kMostShrink = FERRY_IMAGES_MOST_SHRINK;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+// Rows are whole words on the device.
+std::size_t row_bytes(int columns) { return (std::size_t{3} * static_cast<std::size_t>(columns) + 3) / 4 * 4; }
 
 }  // namespace
 
 PixelLane::PixelLane(const LaneTools& tools, std::int64_t capacity) : Lane(tools, capacity) {
-  const auto crop = static_cast<std::size_t>(tools.preprocessing.crop);
   const auto rows = static_cast<std::size_t>(capacity_);
-  share_ = std::max(kUsualShare, aligned(3 * crop * crop));
+  const int crop = tools.preprocessing.crop;
+  share_ = std::max(kUsualShare, aligned(row_bytes(crop) * static_cast<std::size_t>(crop)));
   memory_ = session_.image_staging(share_ * rows);
   images_.resize(rows);
 }
 
 void PixelLane::copy(StagedImage& placed, const std::uint8_t* first, std::size_t stride) {
-  const auto row = std::size_t{3} * static_cast<std::size_t>(placed.part_width);
+  const std::size_t row = row_bytes(placed.part_width);
+  const std::size_t pixels = std::size_t{3} * static_cast<std::size_t>(placed.part_width);
   const auto rows = static_cast<std::size_t>(placed.part_height);
   placed.offset = used_.fetch_add(aligned(row * rows));
   placed.stride = static_cast<int>(row);
   std::byte* const to = memory_ + placed.offset;
-  for (std::size_t y = 0; y < rows; ++y) std::memcpy(to + y * row, first + y * stride, row);
+  for (std::size_t y = 0; y < rows; ++y) std::memcpy(to + y * row, first + y * stride, pixels);
 }
 
 void PixelLane::put(std::size_t row, const ImageView& image, Preprocessor& preprocessor) {
@@ -40,7 +43,7 @@ void PixelLane::put(std::size_t row, const ImageView& image, Preprocessor& prepr
   const CropWindow w = crop_window(image.width, image.height, preset);
   const NeededPart need = needed_part(image.width, image.height, w);
   const int columns = need.right - need.left, rows = need.bottom - need.top;
-  const std::size_t bytes = std::size_t{3} * static_cast<std::size_t>(columns) * static_cast<std::size_t>(rows);
+  const std::size_t bytes = row_bytes(columns) * static_cast<std::size_t>(rows);
   const bool here = bytes > share_ - kAlignment || image.width > kMostShrink * w.x.resized ||
                     image.height > kMostShrink * w.y.resized ||
                     height_first(image.width, image.height, w.x.resized, w.y.resized);

@@ -54,10 +54,13 @@ class GpuPictures : public ::testing::Test {
     for (const ImageU8& image : images) {
       const CropWindow w = crop_window(image.width, image.height, preset);
       const NeededPart n = needed_part(image.width, image.height, w);
-      placed_.push_back({memory.size(), 3 * (n.right - n.left), image.width, image.height, n.left, n.top,
-                         n.right - n.left, n.bottom - n.top, w.x.resized, w.y.resized, w.x.first, w.y.first});
-      for (int y = n.top; y < n.bottom; ++y)
+      const int stride = (3 * (n.right - n.left) + 3) / 4 * 4;
+      placed_.push_back({memory.size(), stride, image.width, image.height, n.left, n.top, n.right - n.left,
+                         n.bottom - n.top, w.x.resized, w.y.resized, w.x.first, w.y.first});
+      for (int y = n.top; y < n.bottom; ++y) {
         memory.insert(memory.end(), image.row(y) + 3 * n.left, image.row(y) + 3 * n.right);
+        memory.resize(memory.size() + static_cast<std::size_t>(stride - 3 * (n.right - n.left)));
+      }
     }
     std::memcpy(preparer_->staging(memory.size()), memory.data(), memory.size());
     ferry_images_args args{};
@@ -127,6 +130,17 @@ TEST_F(GpuPictures, GiveTheBitsOfTheCpu) {
       std::memcpy(&bits, halves.data() + 2 * i, 2);
       ASSERT_EQ(bits, float_to_half(expected[i])) << resize << " " << i;
     }
+    preset.mean[0] = 0.4321f, preset.std[0] = 0.0077f;  // halves that no line gives, perhaps: looked up
+    std::vector<float> odd(floats);
+    Preprocessor odd_preprocessor(preset);
+    odd_preprocessor.run(images.front(), odd.data());
+    const std::vector<std::byte> looked_up = run(stage({images.front()}, preset, half), 2 * floats);
+    for (std::size_t i = 0; i < floats; ++i) {
+      std::uint16_t bits;
+      std::memcpy(&bits, looked_up.data() + 2 * i, 2);
+      ASSERT_EQ(bits, float_to_half(odd[i])) << resize << " " << i;
+    }
+    preset.mean = Preprocessing{}.mean, preset.std = Preprocessing{}.std;
     for (std::size_t i = 0; i < images.size(); ++i) {  // one at a time: other tiles
       const std::vector<std::byte> one = run(stage({images[i]}, preset, planes), 4 * floats);
       EXPECT_EQ(std::memcmp(one.data(), expected.data() + i * floats, 4 * floats), 0) << i;
@@ -159,25 +173,36 @@ double copy_rate(const cuda::Stream& stream, std::size_t bytes) {
   return 2.0 * static_cast<double>(bytes) / ms / 1e6;
 }
 
+// One line of JSON for each: the kernels alone, pixels and tables on the device, next to a copy of as many bytes.
 TEST_F(GpuPictures, MoveMemoryNearlyAsFastAsACopy) {
-  for (const auto& [name, kind, value_bytes] :
-       {std::tuple{"fp32", pictures::kFloat32, 4}, std::tuple{"fp16", pictures::kFloat16, 2}}) {
-    for (const int batch : {1, 8, 64, 256, 512}) {
-      const std::vector<ImageU8> images(static_cast<std::size_t>(batch), noise(500, 375, 7));
-      const ferry_images_args args = stage(images, Preprocessing{}, {kind, false, 224});
-      const std::size_t out_bytes = static_cast<std::size_t>(batch * value_bytes) * 3 * 224 * 224;
-      const cuda::DeviceBuffer out(out_bytes);
-      preparer_->upload(args, *stream_);
-      const double ms = median_ms(*stream_, [&] { preparer_->prepare(args, out.data(), *stream_); });
-      const double moved = static_cast<double>(args.used + out_bytes);
-      const double rate = moved / ms / 1e6, copied = copy_rate(*stream_, static_cast<std::size_t>(moved) / 2);
+  const auto time = [&](const char* name, const Input& input, int value_bytes, int batch,
+                        const std::vector<int>& tiles) {
+    const std::vector<ImageU8> images(static_cast<std::size_t>(batch), noise(500, 375, 7));
+    const ferry_images_args args = stage(images, Preprocessing{}, input);
+    const std::size_t out_bytes = static_cast<std::size_t>(batch * value_bytes) * 3 * 224 * 224;
+    const cuda::DeviceBuffer out(out_bytes);
+    preparer_->upload(args, *stream_);
+    const double moved = static_cast<double>(args.used + out_bytes);
+    const double copied = copy_rate(*stream_, static_cast<std::size_t>(moved) / 2);
+    for (const int tile : tiles) {
+      const double ms = median_ms(*stream_, [&] { preparer_->prepare(args, out.data(), *stream_, tile); });
+      const double rate = moved / ms / 1e6;
       std::printf(
-          "{\"kernel\":\"prepare\",\"output\":\"%s\",\"batch\":%d,\"ms\":%.4f,\"bytes\":%.0f,\"gb_per_s\":%.1f,"
-          "\"copy_gb_per_s\":%.1f,\"share_of_copy\":%.3f}\n",
-          name, batch, ms, moved, rate, copied, rate / copied);
+          "{\"kernel\":\"prepare\",\"output\":\"%s\",\"batch\":%d,\"tile\":%d,\"ms\":%.4f,\"bytes\":%.0f,"
+          "\"gb_per_s\":%.1f,\"copy_gb_per_s\":%.1f,\"share_of_copy\":%.3f}\n",
+          name, batch, tile, ms, moved, rate, copied, rate / copied);
       EXPECT_GT(rate, 0);
     }
+  };
+  const Input single{pictures::kFloat32, false, 224}, half{pictures::kFloat16, false, 224},
+      half_last{pictures::kFloat16, true, 224}, bytes{pictures::kUInt8, true, 224};
+  for (const int batch : {1, 8, 64, 256, 512}) {
+    const std::vector<int> tiles = batch < 64 ? std::vector{0} : std::vector{0, 8, 16, 28, 32, 56, 112};
+    time("fp32", single, 4, batch, tiles);
+    time("fp16", half, 2, batch, tiles);
   }
+  time("fp16 channels last", half_last, 2, 256, {0});
+  time("uint8 channels last", bytes, 1, 256, {0});
 }
 
 }  // namespace
