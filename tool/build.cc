@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "build_set.h"
 #include "cli.h"
 #include "console.h"
 #include "ferry/ferry.h"
@@ -65,7 +66,21 @@ std::string summary(const BuildOutcome& outcome) {
                      outcome.sidecar.precision, human_bytes(size), how);
 }
 
+// Several engines, and for each batch the plan of the fastest.
+int build_set(const Options& options, const Context& context) {
+  SetOptions set{options.model, options.backend, options.batches};
+  Options one = options;
+  one.backend.clear();
+  one.batches.clear();
+  PlanSetRequest request = set_request(set, request_of(one, context));
+  set.model.form = options.form.resolved();
+  Model model(set.model, context);
+  request.build.onnx_path = onnx_of(options, model);
+  return build_plan_set_of(model, request, context);
+}
+
 int build(const Options& options, const Context& context) {
+  if (names_set(options.backend)) return build_set(options, context);
   BuildRequest request = request_of(options, context);  // refuses wrong usage before anything is read
   ModelOptions wanted = options.model;
   wanted.form = options.form.resolved();
@@ -129,7 +144,9 @@ void add_build(Cli& cli) {
                                 [options](const Context& context) { return build(*options, context); });
   add_model_options(verb, options->model, "ONNX file, checkpoint, or the name of a network");
   verb->add_option("-o,--output", options->output, "The plan (default: in the cache)")->type_name("FILE");
-  verb->add_option("--backend", options->backend, "The engine that builds it (default: the best one for the GPU)")
+  verb->add_option("--backend", options->backend,
+                   "The engine that builds it (default: the best one for the GPU); auto or several with commas: the "
+                   "fastest for each batch, as a plan set")
       ->type_name("NAME");
   verb->add_option("--batch", options->batches, "Batch sizes: 8, or smallest:best:largest, or several: 1,2:8:64")
       ->type_name("LIST");
@@ -143,6 +160,7 @@ void add_build(Cli& cli) {
   verb->footer(
       "Examples:\n"
       "  ferry build model.onnx -o model.plan --batch 1:8:64\n"
+      "  ferry build resnet101.pth --precision fp16 --backend auto --batch 1,2,4,8,32 -o net.plan\n"
       "  ferry build resnet101.pth --precision fp16 --target 8.9 -o rtx4060.plan    (needs no GPU)");
 }
 

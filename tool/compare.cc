@@ -26,7 +26,7 @@ namespace {
 struct Options {
   ModelOptions model;
   std::string batches, precisions, backends;
-  std::string peers;
+  std::string peers, plan;
   PictureOptions pictures;
   bool force = false;
   LoadFlags load;
@@ -38,10 +38,13 @@ struct Options {
 LineupOptions lineup_options(const Options& options) {
   LineupOptions lineup;
   lineup.peers = options.peers;
+  lineup.plan = options.plan;
   lineup.force = options.force;
   lineup.model = options.model.model;
   if (!options.batches.empty()) lineup.batches = parse_batches("--batch", options.batches);
   if (!options.backends.empty()) lineup.backends = parse_list("--backends", options.backends);
+  if (options.backends == kNoEngine && options.plan.empty())
+    throw Error(Stage::kUsage, "--backends none", "leaves nothing to compare", "Name a plan too: --plan FILE");
   if (!options.precisions.empty()) lineup.precisions = parse_list("--precision", options.precisions);
   for (const std::string& precision : lineup.precisions) precision_named(precision);  // refuses what is none
   const bool int8 = std::find(lineup.precisions.begin(), lineup.precisions.end(), "int8") != lineup.precisions.end();
@@ -193,8 +196,12 @@ void add_compare(Cli& cli) {
       ->type_name("DIR");
   verb->add_option("--labels", options->pictures.labels, "Lines `file,class number` (default: DIR/labels.csv)")
       ->type_name("FILE");
-  verb->add_option("--backends", options->backends, "Only these engines, by the names that ferry doctor shows")
+  verb->add_option("--backends", options->backends,
+                   "Only these engines, by the names that ferry doctor shows; with --plan, none: only it")
       ->type_name("LIST");
+  verb->add_option("--plan", options->plan, "A plan or plan set that you built of this model takes part too")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile);
   verb->add_flag("--peers{all}", options->peers,
                  "PyTorch in Python too (or =LIST: eager, channels_last, graph, compile)");
   verb->add_flag("--force", options->force, "Build engines again instead of taking them from the cache");

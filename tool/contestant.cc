@@ -54,6 +54,16 @@ EngineContestant::EngineContestant(Engine engine, const std::string& precision, 
   row.sdk_version = info.sdk_version;
 }
 
+ComparisonRow EngineContestant::row_at(std::int64_t batch) const {
+  ComparisonRow result = row;
+  const EnginePart* part = engine_.info().part_for(batch);
+  if (part == nullptr) return result;
+  result.engine = part->backend_display_name + " (plan set)";
+  result.backend = part->backend;
+  result.sdk_version = part->sdk_version;
+  return result;
+}
+
 Shape EngineContestant::input_shape() const {
   Shape shape = engine_.info().inputs[0].shape;
   if (takes_pixels() && form_.input == InputForm::kUint8Nhwc && shape.size() == 4)

@@ -35,6 +35,9 @@ class Contestant {
   /// Where the time of the last batch goes; nothing where the engine does not tell.
   virtual std::optional<LayerProfile> layers() { return std::nullopt; }
 
+  /// What the rows of this batch begin with: `row`, and of a plan set the engine that runs it.
+  virtual ComparisonRow row_at(std::int64_t) const { return row; }
+
   /// Names, versions, device: copied into each row of the result.
   ComparisonRow row;
   /// Sits out larger batches: its kind of engine takes none.
@@ -57,6 +60,7 @@ class EngineContestant : public Contestant {
   const Engine* engine() const override { return &engine_; }
   Tensor engine_input(const TensorView& pictures) const override;
   std::optional<LayerProfile> layers() override { return session_.profile(batch_); }
+  ComparisonRow row_at(std::int64_t batch) const override;
   /// [-1, 3, 224, 224], whatever the layout of its pixels
   Shape input_shape() const;
   bool takes_pixels() const { return engine_.info().inputs[0].dtype == DType::kUInt8; }

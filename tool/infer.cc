@@ -67,8 +67,9 @@ std::vector<Guess> best(std::span<const float> logits, int count) {
 
 std::vector<std::string> class_names(const Model& model) {
   std::error_code error;
-  if (model.kind() != ModelKind::kPlan || !std::filesystem::exists(model.path() + ".json", error)) return {};
-  return read_sidecar(model.path()).class_names;
+  if (model.kind() != ModelKind::kPlan) return {};
+  if (!is_plan_set(model.path()) && !std::filesystem::exists(model.path() + ".json", error)) return {};
+  return describe_plan(model.path()).class_names;
 }
 
 std::string class_name(const std::vector<std::string>& names, std::int64_t index) {
@@ -181,8 +182,9 @@ int infer(const Options& options, const Context& context) {
   const Tensor& output = outputs[0];
   refuse_non_finite(output);
   write_outputs(options.output, outputs);
-  const std::string title = fmt::format("{} in {} on {}: {} -> {}\n", model.name(), opened.precision,
-                                        info.backend_display_name, to_string(input.shape()), to_string(output.shape()));
+  const std::string title =
+      fmt::format("{} in {} on {}: {} -> {}\n", model.name(), opened.precision, engine_at(info, input.shape()[0]),
+                  to_string(input.shape()), to_string(output.shape()));
   context.print((model.random() ? "RANDOM WEIGHTS (" + model.origin() + "): the answers mean nothing\n" : "") + title);
   Json json = {{"model", options.model.model},     {"engine", info.backend},       {"precision", opened.precision},
                {"random_weights", model.random()}, {"input_shape", input.shape()}, {"output_shape", output.shape()},

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "build_set.h"
 #include "cli.h"
 #include "console.h"
 #include "ferry/ferry.h"
@@ -195,13 +196,35 @@ void inspect_plan(const Options& options, const Context& context) {
   context.print(key_values(rows));
 }
 
+// Each plan of a set as it lies there now.
+void inspect_set(const Options& options, const Context& context) {
+  const PlanSet set = read_plan_set(options.file);
+  const auto folder = std::filesystem::path(options.file).parent_path();
+  Rows rows = set_rows(set);
+  Json states = Json::object();
+  for (const PlanSet::Part& part : set.parts) {
+    const std::string state = state_of((folder / part.file).string(), part.plan_sha256);
+    states[part.file] = state;
+    rows.emplace_back("plan", fmt::format("{}: {}", printable(part.file), state));
+  }
+  rows.emplace_back("built", fmt::format("{} by ferry {}, on {}", printable(set.built_at), printable(set.ferry_version),
+                                         set.gpu.empty() ? "a CPU" : printable(set.gpu)));
+  context.emit({{"file", options.file},
+                {"kind", "plan set"},
+                {"plan_states", states},
+                {"set", Json::parse(ferry::to_json(set))}});
+  context.print(heading(options.file, fmt::format("plan set, {} plans", set.parts.size())) + "\n");
+  context.print(measured_table(set) + "\n");
+  context.print(key_values(rows));
+}
+
 int inspect(const Options& options, const Context& context) {
   switch (kind_of(options.file)) {
     case ModelKind::kOnnx:
       inspect_onnx(options, context);
       break;
     case ModelKind::kPlan:
-      inspect_plan(options, context);
+      is_plan_set(options.file) ? inspect_set(options, context) : inspect_plan(options, context);
       break;
     case ModelKind::kCheckpoint:
     case ModelKind::kName:

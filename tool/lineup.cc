@@ -10,6 +10,7 @@
 
 #include "ferry/engine_file.h"
 #include "ferry/error.h"
+#include "ferry/plan_set.h"
 #include "progress.h"
 #include "signals.h"
 
@@ -89,6 +90,28 @@ void add_engine(Lineup& lineup, const BackendInfo& info, const std::string& prec
   }
 }
 
+// What the user built, beside the engines that are built here.
+void add_plan(Lineup& lineup, const std::string& path, const Context& context) {
+  BackendInfo named;
+  named.display_name = std::filesystem::path(path).filename().string();
+  std::string precision;
+  try {
+    const Sidecar sidecar = describe_plan(path);
+    precision = sidecar.precision;
+    const Job job(context, "opening " + path);
+    Engine engine = open_engine(path, {}, context.log());
+    auto contestant = std::make_unique<EngineContestant>(std::move(engine), precision, sidecar.form);
+    contestant->row.engine += fmt::format(" ({})", named.display_name);
+    contestant->largest_batch = contestant->engine()->info().max_batch;
+    if (lineup.input_shape.empty()) lineup.input_shape = contestant->input_shape();
+    lineup.pixels = lineup.pixels || contestant->takes_pixels();
+    lineup.contestants.push_back(std::move(contestant));
+  } catch (const Error& error) {
+    if (error.stage() == Stage::kInterrupted || error.stage() == Stage::kUsage) throw;
+    lineup.failed.push_back(failed_row(named, precision, failure_text(error)));
+  }
+}
+
 void add_referee(Lineup& lineup, const Plan& plan, Model& model, const Context& context,
                  std::vector<std::string>& notes) {
   if (!plan.referee) return;
@@ -99,8 +122,8 @@ void add_referee(Lineup& lineup, const Plan& plan, Model& model, const Context& 
 
 // The modes that --peers names; "all" is every one that makes sense here.
 std::vector<PeerMode> wanted_modes(const PythonPeers& peers, const std::string& wanted, const Plan& plan) {
-  std::vector<PeerMode> modes = peers.modes(plan.precisions);
-  if (wanted == "all") return modes;
+  if (wanted == "all") return peers.modes(plan.precisions);
+  std::vector<PeerMode> modes = peers.modes({"fp32", "fp16"});  // whoever is named takes part in the precision it has
   const std::vector<std::string> names = parse_list("--peers", wanted), known = peers.about().at("all_modes");
   for (const std::string& name : names)
     if (std::find(known.begin(), known.end(), name) == known.end())
@@ -145,6 +168,7 @@ bool has_module(const std::string& name) {
 std::vector<BackendInfo> known_engines(const std::vector<std::string>& names) {
   std::vector<BackendInfo> known = Backend::list();
   for (const std::string& name : names) {
+    if (names.size() == 1 && name == kNoEngine) break;
     if (std::any_of(known.begin(), known.end(), [&](const BackendInfo& info) { return info.name == name; })) continue;
     if (!has_module(name)) {
       std::vector<std::string> all;
@@ -188,6 +212,7 @@ Lineup open_all(const Plan& plan, const LineupOptions& options, Model& model, co
   for (const BackendInfo& info : plan.engines)
     if (info.max_batch && *std::max_element(plan.batches.begin(), plan.batches.end()) > *info.max_batch)
       notes.push_back(fmt::format("{} takes batches of 1 to {}", info.display_name, *info.max_batch));
+  if (!options.plan.empty()) add_plan(lineup, options.plan, context);
   add_referee(lineup, plan, model, context, notes);
   if (!options.peers.empty() && model.has_network()) add_peers(lineup, plan, options.peers, model, context, notes);
   if (!options.peers.empty() && !model.has_network())

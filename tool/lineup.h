@@ -12,12 +12,16 @@
 
 namespace ferry::tool {
 
+/// In place of names of engines: none but the plan that the user built.
+inline constexpr const char* kNoEngine = "none";
+
 struct LineupOptions {
-  std::vector<std::string> backends;    // empty: all that make sense here
+  std::vector<std::string> backends;    // empty: all that make sense here; {kNoEngine}: only `plan`
   std::vector<std::string> precisions;  // empty: fp32, and fp16 too on a GPU
   std::vector<std::int64_t> batches;    // empty: 1 and 8, and 32 and 128 too on a GPU
   std::string peers;                    // "": none, "all", or names of modes, with commas
   bool force = false;                   // build again
+  std::string plan;                     // a plan or a plan set that takes part too; empty: none
   std::string model;                    // as typed: for the commands in notes
 };
 

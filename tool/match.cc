@@ -143,7 +143,7 @@ std::vector<ComparisonRow> play(const Contestants& contestants, Contestant* refe
   std::vector<Player> players;
   for (const auto& contestant : contestants) {
     if (contestant->largest_batch && batch > *contestant->largest_batch) continue;
-    Player player{contestant.get(), contestant->row};
+    Player player{contestant.get(), contestant->row_at(batch)};
     player.row.measurement.batch = batch;
     player.row.baseline = contestant.get() == reference;
     players.push_back(std::move(player));

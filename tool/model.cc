@@ -14,6 +14,7 @@
 #include "ferry/error.h"
 #include "ferry/fetch.h"
 #include "ferry/pipeline.h"
+#include "ferry/plan_set.h"
 #include "fetch.h"
 #include "int8_file.h"
 #include "preprocessing_options.h"
@@ -72,7 +73,7 @@ ModelKind kind_of(const std::string& model) {
   if (ends_with_any(name, {".onnx"})) return ModelKind::kOnnx;
   if (ends_with_any(name, {".plan", ".engine", ".trt"})) return ModelKind::kPlan;
   if (ends_with_any(name, {".pth", ".pt", ".bin", ".ckpt", ".safetensors"})) return ModelKind::kCheckpoint;
-  if (std::filesystem::exists(model + ".json", error)) return ModelKind::kPlan;
+  if (std::filesystem::exists(model + ".json", error) || is_plan_set(model)) return ModelKind::kPlan;
   return kind_by_content(model);
 }
 
@@ -126,7 +127,8 @@ std::string Model::onnx(Precision precision) {
   std::string& path = onnx_[precision];
   if (!path.empty()) return path;
   if (kind_ == ModelKind::kPlan)
-    throw Error(Stage::kUsage, path_, "is a plan already; this needs the checkpoint or the ONNX file it was made from");
+    throw Error(Stage::kUsage, path_, "is a plan already; this needs the checkpoint or the ONNX file it was made from",
+                "To compare a plan with others: ferry compare MODEL --plan " + shell_quoted(path_));
   const bool quantises = precision == Precision::kInt8 && !holds_int8();
   if (quantises && !is_default(form_))
     throw Error(Stage::kUsage, to_string(form_), "an INT8 model is made of the plain form only",
@@ -153,7 +155,7 @@ std::string Model::export_network(Precision precision) {
 }
 
 GraphForm Model::form() const {
-  if (kind_ == ModelKind::kPlan) return read_sidecar(path_).form;
+  if (kind_ == ModelKind::kPlan) return describe_plan(path_).form;
   if (kind_ != ModelKind::kOnnx) return form_;
   const GraphForm own = remembered_form(path_);
   if (is_default(own)) return form_;

@@ -6,6 +6,7 @@
 
 #include "ferry/engine_file.h"
 #include "ferry/error.h"
+#include "ferry/plan_set.h"
 #include "lineup.h"
 #include "progress.h"
 
@@ -15,7 +16,9 @@ namespace {
 OpenedModel open_plan(const Model& model, const OpenFlags& flags, const Context& context) {
   if (!flags.precision.empty())
     throw Error(Stage::kUsage, "--precision", "a plan has one precision, that of its build");
-  const Sidecar sidecar = read_sidecar(model.path());
+  const Sidecar sidecar = describe_plan(model.path());
+  if (!flags.backend.empty() && is_plan_set(model.path()))
+    throw Error(Stage::kUsage, "--backend", fmt::format("{} says which engine runs which batch", model.path()));
   if (!flags.backend.empty() && flags.backend != sidecar.backend)
     throw Error(Stage::kUsage, "--backend", fmt::format("{} was built by {}", model.path(), sidecar.backend));
   const Job job(context, "opening " + model.path());
@@ -31,12 +34,18 @@ const BackendInfo& chosen(const std::vector<BackendInfo>& engines, const std::st
 
 }  // namespace
 
+std::string engine_at(const EngineInfo& info, std::int64_t batch) {
+  const EnginePart* part = info.part_for(batch);
+  return part == nullptr ? info.backend_display_name : part->backend_display_name;
+}
+
 void OpenFlags::add_to(CLI::App* verb) {
   verb->add_option("--backend", backend, "The engine that runs it (default: the best one here)")->type_name("NAME");
   verb->add_option("--precision", precision, "fp32 or fp16 (default: fp32, or what the ONNX file has)")
       ->type_name("NAME");
   verb->add_flag("--probe", probe, "Ask a plan its probe even if it passed lately");
   verb->add_flag("--no-graphs", no_graphs, "Launch kernels one by one instead of as one graph")->group("On a GPU");
+  verb->add_flag("--no-quick", no_quick, "Copy small requests in and out as large ones")->group("On a GPU");
   verb->add_flag("--block", how.block, "Wait without keeping a core busy")->group("On a GPU");
   verb->add_option("--copy-threads", how.copy_threads, "Threads that share a large copy into pinned memory")
       ->type_name("N")
@@ -51,6 +60,7 @@ void OpenFlags::add_to(CLI::App* verb) {
 OpenOptions OpenFlags::options() const {
   OpenOptions options = how;
   options.graphs = !no_graphs;
+  options.quick = !no_quick;
   if (persistent_l2_mb) options.persistent_l2_bytes = static_cast<std::int64_t>(*persistent_l2_mb * 1e6);
   options.always_probe = probe;
   return options;

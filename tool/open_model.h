@@ -18,7 +18,7 @@ struct OpenFlags {
   bool probe = false;     // ask a plan's probe even if it passed here lately
   OpenOptions how;        // --no-graphs, --block, --copy-threads, --persistent-l2
   std::optional<double> persistent_l2_mb;
-  bool no_graphs = false;
+  bool no_graphs = false, no_quick = false;
 
   void add_to(CLI::App* verb);
   OpenOptions options() const;
@@ -28,6 +28,9 @@ struct OpenedModel {
   Engine engine;
   std::string precision;
 };
+
+/// The name of the engine that runs a batch, for people: of a plan set, that of one of its plans.
+std::string engine_at(const EngineInfo& info, std::int64_t batch);
 
 /// A plan is opened as it is. An ONNX file or a checkpoint is opened with the engine asked for, or with the best one
 /// that is usable here, through export and build in the cache; `batches` decides the profiles of what is built.

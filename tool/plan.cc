@@ -99,10 +99,11 @@ Plan plan_of(const std::vector<BackendInfo>& known, const LineupOptions& options
   const bool gpu = std::any_of(known.begin(), known.end(), [](const BackendInfo& b) { return b.usable && on_gpu(b); });
   plan.engines = options.backends.empty() ? chosen_by_default(known, options.model, gpu, has_network, plan.notes)
                                           : chosen_by_name(known, options.backends);
-  if (plan.engines.empty())
+  const bool only_plan = !options.plan.empty() && options.backends == std::vector<std::string>{kNoEngine};
+  if (plan.engines.empty() && !only_plan)
     throw Error(Stage::kBackend, "", "no engine can run a network on this machine",
                 "ferry doctor says what is missing and how to get it.");
-  const bool measured_on_gpu = std::any_of(plan.engines.begin(), plan.engines.end(), on_gpu);
+  const bool measured_on_gpu = only_plan ? gpu : std::any_of(plan.engines.begin(), plan.engines.end(), on_gpu);
   plan.device_kind = measured_on_gpu ? "gpu" : "cpu";
   plan.precisions = options.precisions;
   if (plan.precisions.empty())

@@ -34,7 +34,7 @@ struct ferry_session {
 namespace {
 
 json device_json() {
-  const std::string gpu = environment("FERRY_FAKE_GPU");
+  const std::string gpu = environment("GPU");
   if (gpu.empty()) return {{"kind", "cpu"}, {"index", 0}, {"name", "Fake device"}};
   const std::size_t first = gpu.find(','), second = gpu.find(',', first + 1);
   if (second == std::string::npos) throw Failure("FERRY_FAKE_GPU", "needs name,compute capability,driver");
@@ -46,7 +46,7 @@ json device_json() {
           {"memory_bytes", std::int64_t{8} << 30}};
 }
 
-std::string version() { return environment("FERRY_FAKE_VERSION", "1.0.0"); }
+std::string version() { return environment("VERSION", "1.0.0"); }
 
 json proof_json(const Network& network) {
   int layers = 0;
@@ -64,8 +64,8 @@ json device_text(const char* key) {
 ferry_status describe(ferry_sink sink) {
   return guard([&] {
     fail_if_asked("describe");
-    ferry::module::write(sink, json{{"name", "fake"},
-                                    {"display_name", "Fake engine"},
+    ferry::module::write(sink, json{{"name", kName},
+                                    {"display_name", kDisplayName},
                                     {"opens", {"plan", "onnx"}},
                                     {"builds", true},
                                     {"kind", "cpu"},
@@ -96,9 +96,9 @@ void report_steps(const ferry_progress& progress) {
 }
 
 json report_json(const json& options, const Network& network, double seconds) {
-  return {{"sdk", "Fake engine"},
+  return {{"sdk", kDisplayName},
           {"sdk_version", version()},
-          {"gpu", environment("FERRY_FAKE_GPU").empty() ? json(nullptr) : device_text("name")},
+          {"gpu", environment("GPU").empty() ? json(nullptr) : device_text("name")},
           {"compute_capability", device_text("compute_capability")},
           {"driver", device_text("driver")},
           {"seconds", seconds},
@@ -206,12 +206,23 @@ void run(const Network& network, std::int64_t batch, const float* input, float* 
   if (mode("nan")) output[count / 2] = std::numeric_limits<float>::quiet_NaN();
 }
 
+// Waits until the request has taken as long as FERRY_FAKE_MS says.
+void take_time(std::int64_t batch, std::chrono::steady_clock::time_point begin) {
+  const std::string text = environment("MS");
+  if (text.empty()) return;
+  const std::size_t comma = text.find(',');
+  const double each = comma == std::string::npos ? 0 : std::stod(text.substr(comma + 1));
+  const std::chrono::duration<double, std::milli> least(std::stod(text) + each * static_cast<double>(batch));
+  std::this_thread::sleep_until(begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(least));
+}
+
 void start(ferry_session* session, std::int64_t batch, const float* input, float* output) {
   if (session->running) throw Failure("", "the session already has a request under way");
   if (session->engine->max_batch >= 0 && batch > session->engine->max_batch)
     throw Failure("", "the batch is above the plan's", "", FERRY_UNSUPPORTED);
   const auto begin = std::chrono::steady_clock::now();
   run(session->engine->network, batch, input, output);
+  take_time(batch, begin);
   session->compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   session->running = true;
 }

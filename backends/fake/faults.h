@@ -9,8 +9,10 @@
 //                         float_engine   whatever the graph asked for, layers run in float
 //                         images         pictures cross as pixels: image_staging and submit_images work
 //                         nan | zeros | other_network | unwritten    what outputs hold
+//   FERRY_FAKE_MS       "fixed,an image": milliseconds that a request takes at least; default 0,0
 //   FERRY_FAKE_GPU      "name,compute capability,driver": the engine claims to run on such a GPU
 //   FERRY_FAKE_VERSION  the SDK version it claims; default 1.0.0
+// The twin, the same module under another name, reads FERRY_TWIN_* instead.
 #pragma once
 
 #include <cstdlib>
@@ -20,8 +22,15 @@
 
 namespace ferry::fake {
 
+#ifdef FERRY_FAKE_TWIN
+inline constexpr const char *kName = "twin", *kDisplayName = "Twin engine", *kPrefix = "FERRY_TWIN_";
+#else
+inline constexpr const char *kName = "fake", *kDisplayName = "Fake engine", *kPrefix = "FERRY_FAKE_";
+#endif
+
+/// The variable whose name ends so: environment("MODE").
 inline std::string environment(const char* name, const char* otherwise = "") {
-  const char* value = std::getenv(name);
+  const char* value = std::getenv((std::string(kPrefix) + name).c_str());
   return value == nullptr ? otherwise : value;
 }
 
@@ -30,11 +39,11 @@ inline bool lists(const std::string& list, const std::string& word) {
   return ("," + list + ",").find("," + word + ",") != std::string::npos;
 }
 
-inline bool mode(const char* name) { return lists(environment("FERRY_FAKE_MODE"), name); }
+inline bool mode(const char* name) { return lists(environment("MODE"), name); }
 
 inline void fail_if_asked(const char* entry) {
-  if (!lists(environment("FERRY_FAKE_FAIL"), entry)) return;
-  throw module::Failure("", std::string("fake failure in ") + entry, "unset FERRY_FAKE_FAIL");
+  if (!lists(environment("FAIL"), entry)) return;
+  throw module::Failure("", std::string("fake failure in ") + entry, std::string("unset ") + kPrefix + "FAIL");
 }
 
 }  // namespace ferry::fake

@@ -97,8 +97,9 @@ struct OpenOptions {
   bool capture = false;            // for modules that run eagerly: record the calls once, then replay them as one graph
   int height = 224, width = 224;   // for modules that open weights: these do not tell the size of a picture
   // For modules of kind "gpu" (others refuse what is set):
-  std::optional<int> copy_threads;                  // share a large copy into pinned memory; empty: by the cores
-  bool block = false;                               // wait without keeping a core busy: a little later, but cheaper
+  std::optional<int> copy_threads;  // share a large copy into pinned memory; empty: by the cores
+  bool quick = true;   // small requests in one launch: the device fetches the input itself and says when it is done
+  bool block = false;  // wait without keeping a core busy: a little later, but cheaper
   std::optional<std::int64_t> persistent_l2_bytes;  // of L2 that kernels may reserve for activations
 };
 
@@ -113,6 +114,12 @@ struct Telemetry {
   std::uint64_t throttle_reasons = 0;
 };
 
+/// Of an engine that is several behind one (plan_set.h): which of them runs a batch.
+struct EnginePart {
+  std::vector<BatchProfile> profiles;  // the batches that go to it
+  std::string backend, backend_display_name, sdk_version;
+};
+
 struct EngineInfo {
   std::vector<Port> inputs, outputs;
   std::vector<BatchProfile> profiles;  // empty: any batch
@@ -123,6 +130,10 @@ struct EngineInfo {
   bool resident = false;             // Session::submit takes `resident`
   bool images = false;               // Session::submit_images works: pictures cross as pixels
   std::string precision_proof_json;  // {"layers":N,"by_type":{...}}; empty if the engine cannot tell
+  std::vector<EnginePart> parts;     // empty: one engine for all batches
+
+  /// The part that runs a batch; null where there is one engine for all, or none for this batch.
+  const EnginePart* part_for(std::int64_t batch) const;
 };
 
 /// A picture in a session's image staging, and the window of it that the network gets: see `ferry_image` in

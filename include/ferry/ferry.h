@@ -20,6 +20,7 @@
 #include "ferry/onnx.h"
 #include "ferry/pictures.h"
 #include "ferry/pipeline.h"
+#include "ferry/plan_set.h"
 #include "ferry/pool.h"
 #include "ferry/report.h"
 #include "ferry/resnet.h"

@@ -8,14 +8,15 @@
 #include "ferry/engine_file.h"
 #include "ferry/fetch.h"
 #include "ferry/pipeline.h"
+#include "ferry/plan_set.h"
 
 namespace ferry {
 namespace {
 
 PictureFacts from_sidecar(const std::string& path) {
   std::error_code error;
-  if (!std::filesystem::exists(sidecar_path(path), error)) return {};
-  Sidecar sidecar = read_sidecar(path);
+  if (!is_plan_set(path) && !std::filesystem::exists(sidecar_path(path), error)) return {};
+  Sidecar sidecar = describe_plan(path);
   return {std::move(sidecar.preprocessing), std::move(sidecar.class_names)};
 }
 

@@ -22,6 +22,7 @@ std::string open_options_json(const OpenOptions& options, bool weights, bool pla
   if (plan && !options.proof) json["proof"] = false;
   if (options.copy_threads) json["copy_threads"] = *options.copy_threads;
   if (options.block) json["block"] = true;
+  if (!options.quick) json["quick"] = false;
   if (options.persistent_l2_bytes) json["persistent_l2_bytes"] = *options.persistent_l2_bytes;
   if (weights) {
     json["height"] = options.height;
@@ -66,7 +67,7 @@ void require(const Backend::Impl& backend, const std::string& what) {
 Engine open_with(const BackendImpl& backend, ferry_open_args args, const OpenOptions& options, const Log& log) {
   if (!backend->info.usable)
     throw Error(Stage::kOpen, backend->info.display_name, backend->info.reason, backend->info.remedy);
-  auto engine = std::make_shared<Engine::Impl>(backend);
+  auto engine = std::make_shared<ModuleEngine>(backend);
   engine->callbacks = std::make_unique<Callbacks>(Progress{}, log);
   const std::string json = open_options_json(options, args.weights != nullptr, args.plan != nullptr);
   args.struct_size = sizeof args;

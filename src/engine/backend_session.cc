@@ -51,46 +51,15 @@ std::int64_t check_input(const EngineInfo& info, const Port& port, const TensorV
 
 bool aligned(const TensorView& view) { return reinterpret_cast<std::uintptr_t>(view.data) % size_of(view.dtype) == 0; }
 
-constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-
 }  // namespace
-
-Engine::Impl::~Impl() {
-  if (handle != nullptr) api().close(handle);
-}
 
 Engine::Engine(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 const EngineInfo& Engine::info() const noexcept { return impl_->info; }
 
-std::optional<Telemetry> Engine::telemetry() const {
-  if (impl_->api().telemetry == nullptr) return std::nullopt;
-  ferry_telemetry now{kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, kUnknown, 0};
-  const ferry_status status = impl_->api().telemetry(impl_->handle, &now);
-  if (status == FERRY_UNSUPPORTED) return std::nullopt;  // an engine on the CPU of a module that also has GPU engines
-  impl_->check(status, Stage::kMeasure);
-  return Telemetry{now.sm_clock_mhz,      now.memory_clock_mhz,   now.temperature_c,   now.power_w,
-                   now.memory_used_bytes, now.memory_total_bytes, now.throttle_reasons};
-}
+std::optional<Telemetry> Engine::telemetry() const { return impl_->telemetry(); }
 
-struct Session::Impl {
-  explicit Impl(std::shared_ptr<Engine::Impl> of)
-      : engine(std::move(of)), in(engine->info.inputs.size()), out(engine->info.outputs.size()) {
-    engine->check(engine->api().open_session(engine->handle, &handle), Stage::kRun);
-  }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  ~Impl() {
-    if (handle != nullptr) engine->api().close_session(handle);
-  }
-
-  std::shared_ptr<Engine::Impl> engine;
-  ferry_session* handle = nullptr;
-  std::vector<const void*> in;  // of the request under way: a request allocates nothing
-  std::vector<void*> out;
-};
-
-Session Engine::new_session() const { return Session(std::make_shared<Session::Impl>(impl_)); }
+Session Engine::new_session() const { return Session(impl_->new_session(impl_)); }
 
 Session::Session(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
@@ -134,7 +103,7 @@ Session::Staging Session::staging(std::int64_t batch) {
   const EngineInfo& info = impl_->engine->info;
   check_batch(info, batch);
   std::vector<void*> inputs(info.inputs.size()), outputs(info.outputs.size());
-  impl_->engine->check(impl_->engine->api().staging(impl_->handle, batch, inputs.data(), outputs.data()), Stage::kRun);
+  impl_->staging(batch, inputs.data(), outputs.data());
   Staging staging;
   for (void* p : inputs) staging.inputs.push_back(static_cast<std::byte*>(p));
   for (void* p : outputs) staging.outputs.push_back(static_cast<std::byte*>(p));
@@ -160,15 +129,10 @@ void Session::submit(std::int64_t batch, const std::vector<const std::byte*>& in
   args.inputs = impl_->in.data();
   args.outputs = impl_->out.data();
   args.flags = (resident ? FERRY_RUN_RESIDENT : 0) | (resident && fetch ? FERRY_RUN_FETCH : 0);
-  impl_->engine->check(impl_->engine->api().submit(impl_->handle, &args), Stage::kRun);
+  impl_->submit(args);
 }
 
 namespace {
-
-void require_images(const EngineInfo& info, bool entry) {
-  if (info.images && entry) return;
-  throw Error(Stage::kRun, info.backend_display_name, "this engine takes no pictures as pixels: prepare them first");
-}
 
 ferry_image placed(const StagedImage& i) {
   return {i.offset,     i.stride,      i.width,         i.height,         i.part_left, i.part_top,
@@ -177,20 +141,21 @@ ferry_image placed(const StagedImage& i) {
 
 }  // namespace
 
+void require_images(const EngineInfo& info, bool entry) {
+  if (info.images && entry) return;
+  throw Error(Stage::kRun, info.backend_display_name, "this engine takes no pictures as pixels: prepare them first");
+}
+
 std::byte* Session::image_staging(std::uint64_t size) {
-  const ferry_backend_api& api = impl_->engine->api();
-  require_images(impl_->engine->info, api.image_staging != nullptr);
-  void* memory = nullptr;
-  impl_->engine->check(api.image_staging(impl_->handle, size, &memory), Stage::kRun);
-  return static_cast<std::byte*>(memory);
+  require_images(impl_->engine->info);
+  return static_cast<std::byte*>(impl_->image_staging(size));
 }
 
 void Session::submit_images(const std::vector<StagedImage>& images, std::uint64_t used,
                             const std::array<float, 3>& mean, const std::array<float, 3>& std,
                             const std::vector<std::byte*>& outputs) {
   const EngineInfo& info = impl_->engine->info;
-  const ferry_backend_api& api = impl_->engine->api();
-  require_images(info, api.submit_images != nullptr);
+  require_images(info);
   check_batch(info, static_cast<std::int64_t>(images.size()));
   if (outputs.size() != info.outputs.size())
     throw Error(Stage::kRun, info.backend_display_name,
@@ -207,25 +172,19 @@ void Session::submit_images(const std::vector<StagedImage>& images, std::uint64_
   std::copy(mean.begin(), mean.end(), args.mean);
   std::copy(std.begin(), std.end(), args.std);
   args.outputs = out.data();
-  impl_->engine->check(api.submit_images(impl_->handle, &args), Stage::kRun);
+  impl_->submit_images(args);
 }
 
 void Session::wait(RunTimes* times) {
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
   ferry_times measured{kUnknown, kUnknown, kUnknown, kUnknown};
-  // Nobody asks: the module need not find out.
-  impl_->engine->check(impl_->engine->api().wait(impl_->handle, times == nullptr ? nullptr : &measured), Stage::kRun);
+  impl_->wait(times == nullptr ? nullptr : &measured);  // nobody asks: the module need not find out
   if (times != nullptr) *times = {measured.enqueue_ms, measured.h2d_ms, measured.compute_ms, measured.d2h_ms};
 }
 
 std::optional<LayerProfile> Session::profile(std::int64_t batch, int runs) {
-  const Engine::Impl& engine = *impl_->engine;
-  check_batch(engine.info, batch);
-  if (engine.api().profile == nullptr) return std::nullopt;
-  std::string json;
-  const ferry_status status = engine.api().profile(impl_->handle, batch, runs, sink_into(json));
-  if (status == FERRY_UNSUPPORTED) return std::nullopt;
-  engine.check(status, Stage::kMeasure);
-  return read_profile(json, engine.backend->info);
+  check_batch(impl_->engine->info, batch);
+  return impl_->profile(batch, runs);
 }
 
 }  // namespace ferry

@@ -13,6 +13,7 @@
 #include "engine/json.h"
 #include "engine/onnx_digest.h"
 #include "engine/open_model.h"
+#include "engine/open_plan_set.h"
 #include "engine/probe.h"
 #include "engine/remember.h"
 #include "ferry/error.h"
@@ -189,6 +190,7 @@ Engine open_engine(const std::string& path, const OpenOptions& options, const Lo
     case FileKind::kPlan:
       break;
   }
+  if (is_plan_set(path)) return open_plan_set(path, options, log);
   return open_plan(path, options, log);
 }
 

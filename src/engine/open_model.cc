@@ -8,6 +8,7 @@
 #include "engine/choose.h"
 #include "ferry/engine_file.h"
 #include "ferry/error.h"
+#include "ferry/plan_set.h"
 
 namespace ferry {
 namespace {
@@ -42,6 +43,7 @@ FileKind kind_of(const std::string& path) {
   if (std::filesystem::exists(sidecar_path(path), error)) return FileKind::kPlan;
   if (is_one_of(extension, {".pth", ".pt", ".safetensors", ".ckpt", ".bin"})) return FileKind::kCheckpoint;
   if (is_one_of(extension, {".plan", ".engine", ".trt"})) return FileKind::kPlan;
+  if (is_plan_set(path)) return FileKind::kPlan;
   return looks_like_checkpoint(path) ? FileKind::kCheckpoint : FileKind::kPlan;
 }
 
