@@ -25,6 +25,7 @@ std::vector<void*> grow(std::vector<cuda::DeviceBuffer>& buffers, const std::vec
 void Lane::bind(const Network& network, std::int64_t batch, const cuda::Stream& stream) {
   whole_ = Recording();
   compute_ = Recording();
+  quick_ = Recording();
   has_inputs_ = warm_ = false;
   batch_ = 0;  // of no use until all of this has worked
   const auto inputs = grow(inputs_, network.inputs(), batch);
@@ -87,6 +88,36 @@ void Lane::run(const Network& network, const Staging& staging, const void* const
     }
   };
   run_after(upload, network, staging, stream, marks, graphs);
+}
+
+void Lane::enqueue_quick(const Network& network, const Staging& staging, Quick& quick, const cuda::Stream& stream) {
+  const auto bytes = [&](const Port& port) { return port.row_bytes * static_cast<std::size_t>(batch_); };
+  fetch_.job.from = static_cast<const unsigned char*>(staging.input(0));
+  fetch_.job.to = static_cast<unsigned char*>(inputs_[0].data());
+  fetch_.job.bytes = bytes(network.inputs()[0]);
+  fetch_.job.chunk = static_cast<std::uint32_t>(quick_chunk(fetch_.job.bytes));
+  answer_.job.count = static_cast<int>(outputs_.size());
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    answer_.job.from[i] = static_cast<const unsigned char*>(outputs_[i].data());
+    answer_.job.to[i] = static_cast<unsigned char*>(staging.output(i));
+    answer_.job.bytes[i] = static_cast<std::uint32_t>(bytes(network.outputs()[i]));
+  }
+  quick.enqueue(fetch_, stream);
+  executor_->enqueue(stream.handle());
+  quick.enqueue(answer_, stream);
+}
+
+bool Lane::run_quick(const Network& network, const Staging& staging, const void* input, Uploader& uploader,
+                     Quick& quick, const cuda::Stream& stream) {
+  if (warm_ && !quick_.graph && !quick_.refused) {
+    capture(quick_, stream, [&] { enqueue_quick(network, staging, quick, stream); });
+  }
+  if (!quick_.graph) return false;
+  quick.arm();
+  uploader.share(staging.input(0), input, fetch_.job.bytes, {quick.ready(), fetch_.job.chunk},
+                 [&] { quick_.graph.launch(stream); });
+  has_inputs_ = true;
+  return true;
 }
 
 void Lane::run_prepared(const std::function<void(void* input)>& prepare, const Network& network, const Staging& staging,

@@ -11,6 +11,7 @@
 #include "cuda_support/memory.h"
 #include "cuda_support/stream.h"
 #include "nvinfer/network.h"
+#include "nvinfer/quick.h"
 #include "nvinfer/staging.h"
 #include "nvinfer/upload.h"
 
@@ -30,14 +31,21 @@ class Lane {
 
   std::int64_t batch() const noexcept { return batch_; }
   bool has_inputs() const noexcept { return has_inputs_; }
-  void staging_moved() noexcept { whole_.graph = cuda::GraphExec(); }
+  void staging_moved() noexcept {
+    whole_.graph = cuda::GraphExec();
+    quick_.graph = cuda::GraphExec();
+  }
 
   /// Copies in from `inputs` (one a port, any host memory), computes, copies out into the staging. `marks` may be null.
   /// The copy in is not part of the graph: launching the graph takes the host as long as the bus needs for a picture,
   /// and so costs nothing.
   void run(const Network& network, const Staging& staging, const void* const* inputs, Uploader& uploader,
            const cuda::Stream& stream, const Marks* marks, bool graphs);
-  /// The same where `prepare(address)` enqueues what fills the only input on the device.
+  /// The same as one launch in which the device fetches the input and answers by itself; for what `fits_quick`. False:
+  /// nothing was done, because this batch is not warm yet or its capture was refused.
+  bool run_quick(const Network& network, const Staging& staging, const void* input, Uploader& uploader, Quick& quick,
+                 const cuda::Stream& stream);
+  /// The same as `run` where `prepare(address)` enqueues what fills the only input on the device.
   void run_prepared(const std::function<void(void* input)>& prepare, const Network& network, const Staging& staging,
                     const cuda::Stream& stream, const Marks* marks, bool graphs);
   /// Computes on the inputs that are on the device.
@@ -63,6 +71,7 @@ class Lane {
   template <typename Fill>
   void run_after(const Fill& fill, const Network& network, const Staging& staging, const cuda::Stream& stream,
                  const Marks* marks, bool graphs);
+  void enqueue_quick(const Network& network, const Staging& staging, Quick& quick, const cuda::Stream& stream);
   template <typename Enqueue>
   void capture(Recording& recording, const cuda::Stream& stream, const Enqueue& enqueue);
 
@@ -71,6 +80,9 @@ class Lane {
   std::vector<cuda::DeviceBuffer> inputs_, outputs_;
   bool has_inputs_ = false, warm_ = false;
   Recording whole_, compute_;  // with and without the copy out
+  Recording quick_;
+  Quick::Held<FetchJob> fetch_;  // of `quick_`
+  Quick::Held<AnswerJob> answer_;
   std::string refusal_;
 };
 

@@ -1,6 +1,7 @@
 #include "nvinfer/layers.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "nvinfer/inspector_text.h"
@@ -60,10 +61,33 @@ Json bytes_of(const Json& layer, std::int64_t batch) {
   return total > 0 ? Json(total) : Json();
 }
 
-bool multiplies_matrices(const Json& layer) {
+std::string kind_of(const Json& layer) {
   std::string kind = text_at(layer, "LayerType") + " " + text_at(layer, "ParameterType");
   std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return std::tolower(c); });
+  return kind;
+}
+
+bool multiplies_matrices(const Json& layer) {
+  const std::string kind = kind_of(layer);
   return kind.find("gemm") != std::string::npos || kind.find("matrix") != std::string::npos;
+}
+
+// Pixels of what a convolution gives. One that is fused with the pooling behind it (CaskConvActPool: the first of a
+// ResNet) shows the pooled output: then they follow from its input and its stride. 0: it does not tell.
+double pixels_of(const Json& layer, const std::vector<double>& out, std::int64_t batch) {
+  if (kind_of(layer).find("pool") == std::string::npos) return product(out, 2);
+  const Json& inputs = tensors(layer, "Inputs");
+  const auto stride = layer.find("Stride");
+  if (inputs.empty() || !inputs.front().is_object() || stride == layer.end() || !stride->is_array()) return 0;
+  const std::vector<double> in = dimensions(inputs.front(), batch);
+  if (in.size() != stride->size() + 2) return 0;
+  double pixels = 1;
+  for (std::size_t i = 0; i < stride->size(); ++i) {
+    const Json& step = (*stride)[i];
+    if (!step.is_number() || step.get<double>() < 1) return 0;
+    pixels *= std::ceil(in[i + 2] / step.get<double>());
+  }
+  return pixels;
 }
 
 // Each weight of a convolution meets each pixel of its output once; a product of matrices has the length of its rows.
@@ -72,7 +96,10 @@ Json flops_of(const Json& layer, std::int64_t batch) {
   if (outputs.empty() || !outputs.front().is_object()) return nullptr;
   const std::vector<double> out = dimensions(outputs.front(), batch);
   if (out.empty()) return nullptr;
-  if (const double count = weight_count(layer); count > 0) return 2 * count * out[0] * product(out, 2);
+  if (const double count = weight_count(layer); count > 0) {
+    const double pixels = pixels_of(layer, out, batch);
+    return pixels > 0 ? Json(2 * count * out[0] * pixels) : Json();
+  }
   const Json& inputs = tensors(layer, "Inputs");
   if (!multiplies_matrices(layer) || inputs.empty() || !inputs.front().is_object()) return nullptr;
   const std::vector<double> in = dimensions(inputs.front(), batch);
@@ -115,7 +142,8 @@ std::vector<LayerSample> medians(const std::vector<std::vector<LayerSample>>& ru
   return result;
 }
 
-Json join_layers(const std::string& inspector_json, const std::vector<LayerSample>& samples, std::int64_t batch) {
+Json join_layers(const std::string& inspector_json, const std::vector<LayerSample>& samples, std::int64_t batch,
+                 int profile) {
   std::map<std::string, Json> known;
   const Json engine = Json::parse(inspector_json, nullptr, false);
   if (engine.is_object() && engine.contains("Layers") && engine["Layers"].is_array()) {
@@ -130,7 +158,9 @@ Json join_layers(const std::string& inspector_json, const std::vector<LayerSampl
       {"kind", nullptr}, {"kernel", nullptr}, {"precision", nullptr}, {"flops", nullptr}, {"bytes", nullptr}};
   Json layers = Json::array();
   for (const LayerSample& sample : samples) {
-    auto found = known.find(sample.name);
+    // The profiler's name as it is; where it leaves the profile out, that of the profile that ran; then any other.
+    auto found = known.find(sample.name + " [profile " + std::to_string(profile) + "]");
+    if (found == known.end()) found = known.find(sample.name);
     if (found == known.end()) found = known.find(without_profile(sample.name));
     Json layer = found == known.end() ? nothing : found->second;
     layer["name"] = without_profile(sample.name);

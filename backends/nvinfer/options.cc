@@ -111,6 +111,8 @@ void apply(OpenOptions& options, const std::string& key, const Json& value) {
     options.persistent_l2_bytes = get_integer(value, key, 0, kMaxBytes);
   } else if (key == "block") {
     options.block = get<bool>(value, key, "true or false");
+  } else if (key == "quick") {
+    options.quick = get<bool>(value, key, "true or false");
   } else if (key == "batch_limit") {
     options.batch_limit = static_cast<std::size_t>(get_integer(value, key, 1, 1024));
   } else if (key != "precision" && key != "threads" && key != "prefer_cpu") {

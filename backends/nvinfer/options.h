@@ -30,6 +30,7 @@ struct OpenOptions {
   bool timing = true;            // record events around copies and compute
   std::size_t batch_limit = 16;  // batch sizes whose buffers and graphs a session keeps
   int copy_threads = 0;          // that share a large copy into pinned memory; 0: half of the cores, at most 8
+  bool quick = true;             // small requests without copies of the driver's (quick.h)
   bool block = false;            // wait without keeping a core busy
   std::optional<std::int64_t> persistent_l2_bytes;
 };

@@ -43,7 +43,7 @@ Session::Session(Network& network, const OpenOptions& options, Warn warn)
 }
 
 Session::~Session() {
-  if (!in_flight_) return;
+  if (!in_flight_ && !quick_) return;  // the device may still be busy behind the flag of a quick request
   try {
     stream_.synchronize();        // buffers must not go while the device still writes to them
   } catch (const cuda::Error&) {  // a lost device writes no more
@@ -51,7 +51,9 @@ Session::~Session() {
 }
 
 void Session::reserve(std::int64_t batch, Staging::Asked asked) {
-  if (!staging_.reserve(batch, asked)) return;
+  if (staging_.holds(batch)) return;
+  if (quick_) stream_.synchronize();
+  staging_.reserve(batch, asked);
   for (const auto& lane : lanes_) lane->staging_moved();
 }
 
@@ -79,6 +81,7 @@ Lane& Session::make_lane(std::int64_t batch) {
   }
   const auto older = [](const auto& a, const auto& b) { return a->last_used < b->last_used; };
   Lane& oldest = **std::min_element(lanes_.begin(), lanes_.end(), older);
+  if (quick_) stream_.synchronize();
   oldest.bind(network_, batch, stream_);
   return oldest;
 }
@@ -103,8 +106,20 @@ void Session::copy_outputs() const {
   }
 }
 
+// A GPU without code in the kernels, or ferry without nvcc: requests are copied, as large ones are.
+Quick* Session::quick_for(const Request& request) {
+  if (!options_.quick || !options_.graphs || options_.block || no_quick_) return nullptr;
+  if (!fits_quick(network_.inputs(), network_.outputs(), request.batch)) return nullptr;
+  if (!quick_) quick_ = Quick::make();
+  no_quick_ = !quick_;
+  return quick_.get();
+}
+
 void Session::start(Lane& lane, const ferry_run_args& args) {
   if (!request_.resident) {
+    if (Quick* quick = quick_for(request_))
+      request_.quick = lane.run_quick(network_, staging_, args.inputs[0], uploader_, *quick, stream_);
+    if (request_.quick) return;
     lane.run(network_, staging_, args.inputs, uploader_, stream_, marks(), options_.graphs);
     return;
   }
@@ -181,6 +196,13 @@ void Session::submit_images(const ferry_images_args& args) {
 ferry_times Session::times() const {
   ferry_times now{request_.enqueue_ms, kUnknown, kUnknown, kUnknown};
   if (!options_.timing) return now;
+  if (request_.quick) {
+    const Quick::Times measured = quick_->times();
+    now.h2d_ms = measured.fetch_ms;
+    now.compute_ms = measured.compute_ms;
+    now.d2h_ms = measured.answer_ms;
+    return now;
+  }
   now.h2d_ms = request_.resident ? 0 : cuda::Event::elapsed_ms(marks_.begin, marks_.uploaded);
   now.compute_ms = cuda::Event::elapsed_ms(marks_.uploaded, marks_.computed);
   now.d2h_ms = request_.fetches ? cuda::Event::elapsed_ms(marks_.computed, marks_.end) : 0;
@@ -190,7 +212,9 @@ ferry_times Session::times() const {
 void Session::wait(ferry_times* times_out) {
   if (!in_flight_) throw Failure("", "wait was called without a request in flight", "call submit first");
   in_flight_ = false;
-  if (done_) {
+  if (request_.quick) {
+    quick_->await(stream_);
+  } else if (done_) {
     done_->synchronize();
   } else {
     stream_.synchronize();
@@ -216,7 +240,8 @@ nlohmann::json Session::profile(std::int64_t batch, int runs) {
   executor->time_layers(stream_.handle(), kWarmUp);
   const auto samples = executor->time_layers(stream_.handle(), runs);
   stream_.synchronize();
-  nlohmann::json json = join_layers(executor->layers_json(), medians(samples), batch);
+  nlohmann::json json =
+      join_layers(executor->layers_json(), medians(samples), batch, pick_profile(network_.profiles(), batch));
   json["batch"] = batch;
   json["runs"] = runs;
   return json;

@@ -40,6 +40,7 @@ class Session {
     bool resident = false, fetches = false;
     std::int64_t batch = 0;
     double enqueue_ms = 0;
+    bool quick = false;  // answered by a flag
     Lane* lane = nullptr;
   };
   void start(Lane& lane, const ferry_run_args& args);
@@ -51,6 +52,8 @@ class Session {
   void reserve(std::int64_t batch, Staging::Asked asked);
   void check(const ferry_run_args& args, bool resident, bool fetches) const;
   void copy_outputs() const;
+  /// What quick requests need, made when the first one comes; null where there can be none.
+  Quick* quick_for(const Request& request);
   ferry_times times() const;
   const Marks* marks() const noexcept { return options_.timing ? &marks_ : nullptr; }
 
@@ -64,6 +67,8 @@ class Session {
   std::optional<cuda::Event> done_;  // where waiting is to leave the core to others
   Staging staging_;
   Uploader uploader_;
+  std::unique_ptr<Quick> quick_;
+  bool no_quick_ = false;                         // it was tried in vain
   std::unique_ptr<pictures::Preparer> preparer_;  // made when pictures are first asked for
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::uint64_t uses_ = 0;

@@ -17,6 +17,8 @@ class Staging {
   /// Makes room for `batch`. Returns whether buffers moved: what was captured with them is void then. Pointers that the
   /// caller got stay readable and writable until the caller asks for more itself. Throws cuda::Error.
   bool reserve(std::int64_t batch, Asked asked);
+  /// Whether `reserve` would move anything.
+  bool holds(std::int64_t batch) const noexcept { return batch <= batch_; }
 
   void* input(std::size_t port) const noexcept { return in_[port].data(); }
   void* output(std::size_t port) const noexcept { return out_[port].data(); }

@@ -15,8 +15,12 @@ constexpr std::size_t kSmall = 256 * kKilobyte;  // from this size on, helpers t
 constexpr std::size_t kPiece = 256 * kKilobyte;  // the least that is sent over the bus while more is to come
 constexpr std::size_t kMostAlone = 4 * kMegabyte;
 constexpr std::size_t kClosed = 0xFFFFFFFF;  // as the next chunk: there is no job
-constexpr int kMostThreads = 8, kStayAwake = 2;
+constexpr int kMostThreads = 8, kStayAwake = 4;
 constexpr std::chrono::milliseconds kAwake{1}, kCloselyBy{3};
+
+// Of all sessions together: a core that waits for work of one is not there for another.
+std::atomic<int> awake_everywhere{0};
+int most_awake() { return std::max(2, static_cast<int>(std::thread::hardware_concurrency()) / 4); }
 
 int default_threads() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, 1, kMostThreads); }
 
@@ -30,6 +34,17 @@ std::size_t chunks_in(std::size_t size, std::size_t chunk) { return (size + chun
 // A picture is shared in eight parts, whatever is large in parts of a megabyte.
 std::size_t chunk_for(std::size_t size) {
   return size >= 8 * kMegabyte ? kMegabyte : std::max(64 * kKilobyte, (size / 8 + 4095) / 4096 * 4096);
+}
+
+// For the device: also stores that went around the caches come before it.
+void raise(std::atomic<std::uint32_t>& flag) {
+  __builtin_ia32_sfence();
+  flag.store(1, std::memory_order_release);
+}
+
+bool overlap(const std::byte* a, const std::byte* b, std::size_t size) {
+  const std::less<> before;
+  return before(a, b + size) && before(b, a + size);
 }
 
 std::byte* at(void* memory, std::size_t offset) { return static_cast<std::byte*>(memory) + offset; }
@@ -83,12 +98,13 @@ void Uploader::start_helpers() {
 
 // Returns when there is a signal after `seen`, which may take until the end of time.
 void Uploader::await_signal(std::uint32_t seen, bool stays_awake) {
-  if (stays_awake) {
+  if (stays_awake && awake_everywhere.fetch_add(1) < most_awake()) {
     awake_.fetch_add(1);
     const Clock::time_point until = Clock::now() + kAwake;
     while (signal_.load(std::memory_order_acquire) == seen && Clock::now() < until) std::this_thread::yield();
     awake_.fetch_sub(1);
   }
+  if (stays_awake) awake_everywhere.fetch_sub(1);
   signal_.wait(seen);
 }
 
@@ -109,10 +125,12 @@ bool Uploader::copy_one(std::uint32_t generation) {
     const std::byte* from = from_.load(std::memory_order_relaxed);
     std::byte* to = to_.load(std::memory_order_relaxed);
     const std::size_t size = size_.load(std::memory_order_relaxed), each = chunk_.load(std::memory_order_relaxed);
+    std::atomic<std::uint32_t>* const ready = ready_.load(std::memory_order_relaxed);
     const std::size_t chunk = chunk_of(ticket), offset = chunk * each;
     if (generation_of(ticket) != generation || chunk >= chunks_in(size, each)) return false;
     if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
     std::memcpy(to + offset, from + offset, std::min(each, size - offset));
+    if (ready != nullptr) raise(ready[chunk]);
     done_[chunk].store(generation, std::memory_order_release);
     return true;
   }
@@ -122,13 +140,30 @@ void Uploader::wait_for(std::size_t chunk, std::uint32_t generation) const noexc
   while (done_[chunk].load(std::memory_order_acquire) != generation) std::this_thread::yield();
 }
 
-void Uploader::together(void* device, const cuda::Stream& stream) {
+// From here on whoever is awake takes chunks, until a Closer ends it.
+std::uint32_t Uploader::open_job(const std::byte* from, std::byte* to, std::size_t size, std::size_t chunk,
+                                 std::atomic<std::uint32_t>* ready) {
+  const std::size_t count = chunks_in(size, chunk);
+  if (capacity_ < count) {
+    done_ = std::make_unique<std::atomic<std::uint32_t>[]>(count);
+    capacity_ = count;
+  }
+  from_.store(from, std::memory_order_relaxed);
+  to_.store(to, std::memory_order_relaxed);
+  size_.store(size, std::memory_order_relaxed);
+  chunk_.store(chunk, std::memory_order_relaxed);
+  ready_.store(ready, std::memory_order_relaxed);
   const std::uint32_t generation = generation_of(ticket_.load()) + 1;
-  const std::size_t size = size_.load(), each = chunk_.load(), count = chunks_in(size, each);
   ticket_.store(ticket_for(generation, 0), std::memory_order_release);
-  const Closer closer(*this, generation);
   signal_.fetch_add(1);
   if (!small_) signal_.notify_all();  // a small copy is for those that are awake
+  return generation;
+}
+
+void Uploader::together(void* device, const cuda::Stream& stream) {
+  const std::uint32_t generation = generation_of(ticket_.load());
+  const std::size_t size = size_.load(), each = chunk_.load(), count = chunks_in(size, each);
+  const Closer closer(*this, generation);
   bool any_left = true;
   for (std::size_t sent = 0, ready = 0; sent < count;) {
     while (ready < count && done_[ready].load(std::memory_order_acquire) == generation) ++ready;
@@ -149,26 +184,33 @@ void Uploader::upload(void* device, void* staged, const void* from, std::size_t 
   if (from == staged) return cuda::copy_to_device(device, staged, size, stream.handle());
   // Ordinary memory may overlap the staging (a pointer of an earlier `staging`): helpers would copy out of order.
   const auto* begin = static_cast<const std::byte*>(from);
-  const std::less<> before;
-  const bool overlaps = before(begin, at(staged, size)) && before(at(staged, 0), begin + size);
-  if (size < kSmall || threads_ < 2 || overlaps) return alone(device, staged, from, size, stream);
+  if (size < kSmall || threads_ < 2 || overlap(begin, at(staged, 0), size))
+    return alone(device, staged, from, size, stream);
   small_ = size < kShared;
   if (small_ && awake_.load() == 0) return alone(device, staged, from, size, stream);
   start_helpers();
-  const std::size_t each = chunk_for(size), count = chunks_in(size, each);
-  if (capacity_ < count) {
-    done_ = std::make_unique<std::atomic<std::uint32_t>[]>(count);
-    capacity_ = count;
-  }
-  from_.store(begin, std::memory_order_relaxed);
-  to_.store(at(staged, 0), std::memory_order_relaxed);
-  size_.store(size, std::memory_order_relaxed);
-  chunk_.store(each, std::memory_order_relaxed);
+  open_job(begin, at(staged, 0), size, chunk_for(size), nullptr);
   together(device, stream);
 }
 
+void Uploader::share(void* staged, const void* from, std::size_t size, const Chunks& chunks,
+                     const std::function<void()>& meanwhile) {
+  small_ = false;
+  const auto* begin = static_cast<const std::byte*>(from);
+  if (from == staged || overlap(begin, at(staged, 0), size)) {
+    if (from != staged) std::memmove(staged, from, size);
+    for (std::size_t chunk = 0; chunk < chunks_in(size, chunks.bytes); ++chunk) raise(chunks.ready[chunk]);
+    return meanwhile();
+  }
+  small_ = true;
+  const std::uint32_t generation = open_job(begin, at(staged, 0), size, chunks.bytes, chunks.ready);
+  const Closer closer(*this, generation);
+  meanwhile();
+  while (copy_one(generation)) continue;
+}
+
 void Uploader::expect_another() {
-  if (!small_ || !eager_) return;
+  if (!small_ || !eager_ || threads_ < 2) return;
   const Clock::time_point now = Clock::now();
   const bool closely = now - last_small_ < kCloselyBy;
   last_small_ = now;

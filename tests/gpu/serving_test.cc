@@ -34,6 +34,42 @@ TEST_F(Serving, LargeInputsArriveWholeWhateverTheNumberOfThreads) {
   }
 }
 
+// What the device reads out of the host's memory must be this request's input, whatever caches hold.
+TEST_F(Serving, QuickRequestsGiveTheSameBitsAsCopiedOnes) {
+  const OpenedEngine quick(*module(), built_large().plan), copied(*module(), built_large().plan, R"({"quick":false})");
+  OpenedSession fast(quick), slow(copied);
+  for (std::uint32_t repeat = 0; repeat < 60; ++repeat) {
+    for (const std::int64_t batch : {1, 5, 64, 85}) {  // 12 KB to 1 MB
+      const auto count = static_cast<std::size_t>(batch);
+      const auto images = TinyNet::images(count, 1000 * repeat + static_cast<std::uint32_t>(batch));
+      const auto expected = slow.run(images, batch, count * kClasses);
+      EXPECT_EQ(fast.run(images, batch, count * kClasses), expected) << "batch " << batch << ", repeat " << repeat;
+      EXPECT_EQ(fast.run_staged(images, batch, count * kClasses), expected) << "staged, batch " << batch;
+    }
+  }
+  for (const std::string& warning : quick.warnings) ADD_FAILURE() << warning;
+}
+
+TEST_F(Serving, QuickSessionsInThreadsDoNotMix) {
+  const OpenedEngine engine(*module(), built_large().plan);
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (std::uint32_t id = 0; id < 4; ++id) {
+    threads.emplace_back([&, id] {
+      OpenedSession session(engine);
+      const std::vector<float> one = TinyNet::images(40, 77 * id), other = TinyNet::images(40, 77 * id + 1);
+      const auto of_one = net().answer(one, 40), of_other = net().answer(other, 40);
+      for (int i = 0; i < 200; ++i) {
+        const bool first = i % 3 == 0;
+        const auto out = session.run(first ? one : other, 40, 40 * kClasses);
+        if (!(relative_error(out, first ? of_one : of_other) <= tolerance("fp16"))) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong.load(), 0);
+}
+
 TEST_F(Serving, WaitingWithoutSpinningGivesTheSameAnswers) {
   const OpenedEngine engine(*module(), built_large().plan, R"({"block":true})");
   OpenedSession session(engine);

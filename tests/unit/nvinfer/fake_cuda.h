@@ -21,6 +21,8 @@ FAKE_CUDA_EXPORT std::uint64_t fake_cuda_device_bytes();
 FAKE_CUDA_EXPORT int fake_cuda_enqueue(void* stream, void (*work)(void*), void* user);
 /// Makes `stream` refuse capture from now on: an operation inside invalidates it.
 FAKE_CUDA_EXPORT int fake_cuda_forbidden_in_capture(void* stream);
+/// From now on the work of a launched graph runs beside the caller, until the stream is waited for or used again.
+FAKE_CUDA_EXPORT void fake_cuda_asynchronous(int on);
 /// What a kernel does when it is launched (now, or at each launch of a graph): takes 2 ms. `arguments` point to its
 /// parameters. Any name is found in a module; one that was given nothing to do does nothing. The library
 /// $FAKE_CUDA_KERNELS may bring its own: its `fake_cuda_kernels` is called with this function.

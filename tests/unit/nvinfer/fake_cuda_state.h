@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,11 @@ struct CUgraphExec_st {
 struct CUstream_st {
   bool capturing = false, invalidated = false;
   CUgraph_st* graph = nullptr;
+  std::thread graph_work;  // of a graph that was launched with fake_cuda_asynchronous
+
+  void join() {
+    if (graph_work.joinable()) graph_work.join();
+  }
 };
 struct CUevent_st {
   double at_ms = -1;
@@ -54,6 +60,7 @@ struct State {
   int context_holders = 0;
   std::uint64_t device_bytes = 0;
   double clock_ms = 0;
+  bool asynchronous = false;
 };
 
 inline State& state() {
@@ -107,6 +114,7 @@ inline CUresult run(CUstream stream, double cost_ms, std::function<void()> work)
   if (stream->capturing) {
     stream->graph->work.push_back(std::move(timed));
   } else {
+    stream->join();
     timed();
   }
   return CUDA_SUCCESS;

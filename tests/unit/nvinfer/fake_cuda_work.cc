@@ -14,6 +14,8 @@ int fake_cuda_forbidden_in_capture(void* stream) {
   return target->capturing ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
 }
 
+void fake_cuda_asynchronous(int on) { state().asynchronous = on != 0; }
+
 void fake_cuda_kernel(const char* name, void (*work)(void**, void*), void* user) {
   const std::lock_guard lock(state().mutex);
   state().kernels[name] = {work, user};
@@ -24,9 +26,13 @@ FAKE cuStreamCreate(CUstream* stream, unsigned) {
   *stream = make<CUstream_st>();
   return CUDA_SUCCESS;
 }
-FAKE cuStreamDestroy_v2(CUstream stream) { return destroy(stream, enter("cuStreamDestroy_v2")); }
+FAKE cuStreamDestroy_v2(CUstream stream) {
+  stream->join();
+  return destroy(stream, enter("cuStreamDestroy_v2"));
+}
 FAKE cuStreamSynchronize(CUstream stream) {
   ENTER_IN_CONTEXT("cuStreamSynchronize");
+  stream->join();
   return stream->capturing ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
 }
 FAKE cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode) {
@@ -86,9 +92,16 @@ FAKE cuGraphUpload(CUgraphExec, CUstream) {
   ENTER_IN_CONTEXT("cuGraphUpload");
   return CUDA_SUCCESS;
 }
-FAKE cuGraphLaunch(CUgraphExec executable, CUstream) {
+FAKE cuGraphLaunch(CUgraphExec executable, CUstream stream) {
   ENTER_IN_CONTEXT("cuGraphLaunch");
-  for (const auto& work : executable->work) work();
+  stream->join();
+  const auto all = [list = executable->work] {
+    for (const auto& work : list) work();
+  };
+  if (state().asynchronous)
+    stream->graph_work = std::thread(all);
+  else
+    all();
   return CUDA_SUCCESS;
 }
 FAKE cuGraphExecDestroy(CUgraphExec executable) { return destroy(executable, enter("cuGraphExecDestroy")); }

@@ -17,6 +17,7 @@ struct FakeDriver {
   int (*enqueue)(void*, void (*)(void*), void*);
   int (*forbidden_in_capture)(void*);
   void (*kernel)(const char*, void (*)(void**, void*), void*);
+  void (*asynchronous)(int);
 
   static const FakeDriver& get() {
     static const FakeDriver driver = load();
@@ -41,6 +42,7 @@ struct FakeDriver {
     find(library, "fake_cuda_enqueue", driver.enqueue);
     find(library, "fake_cuda_forbidden_in_capture", driver.forbidden_in_capture);
     find(library, "fake_cuda_kernel", driver.kernel);
+    find(library, "fake_cuda_asynchronous", driver.asynchronous);
     return driver;
   }
 };

@@ -41,7 +41,9 @@ class SessionTest : public ::testing::Test {
 
   Session& open(const OpenOptions& options = {}) {
     session_.reset();
-    session_ = std::make_unique<Session>(network, options, [&](const std::string& line) { warnings.push_back(line); });
+    OpenOptions all = options;
+    all.quick = all.quick && quick_requests;
+    session_ = std::make_unique<Session>(network, all, [&](const std::string& line) { warnings.push_back(line); });
     return *session_;
   }
 
@@ -89,6 +91,7 @@ class SessionTest : public ::testing::Test {
 
   const ferry::testing::FakeDriver& fake = ferry::testing::FakeDriver::get();
   DoublingNetwork network;
+  bool quick_requests = false;  // those of quick_test.cc only: the others count copies and events
   std::vector<std::string> warnings;
   std::unique_ptr<Session> session_;
 

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
+#include <numeric>
 #include <optional>
 
 #include "cuda_support/context.h"
@@ -80,6 +82,31 @@ TEST_P(UploadTest, StagedMemoryIsSentAsItIs) {
   uploader.upload(device_.data(), staged_.data(), staged_.data(), 4 * kMegabyte, stream_);
   EXPECT_EQ(fake.calls("cuMemcpyHtoDAsync_v2"), 1);
   EXPECT_EQ(static_cast<unsigned char*>(device_.data())[4 * kMegabyte - 1], 7);
+}
+
+TEST_P(UploadTest, SharedCopiesRaiseAFlagForEachChunk) {
+  Uploader uploader(GetParam());
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t size = 602'112 - static_cast<std::size_t>(i), chunk = 40'960;
+    const auto bytes = pattern(size, static_cast<unsigned char>(i));
+    std::vector<std::atomic<std::uint32_t>> ready(16);
+    bool called = false;
+    uploader.share(staged_.data(), bytes.data(), size, {ready.data(), chunk}, [&] { called = true; });
+    EXPECT_TRUE(called);
+    EXPECT_EQ(std::memcmp(staged_.data(), bytes.data(), size), 0);
+    for (std::size_t c = 0; c < 16; ++c) EXPECT_EQ(ready[c].load(), c * chunk < size ? 1u : 0u);
+    uploader.expect_another();
+  }
+  std::vector<std::atomic<std::uint32_t>> ready(4);
+  auto* const staged = static_cast<unsigned char*>(staged_.data());
+  std::iota(staged, staged + 8192, static_cast<unsigned char>(0));
+  uploader.share(staged, staged + 100, 8192, {ready.data(), 8192}, [] {});  // overlaps
+  EXPECT_EQ(staged[0], 100);
+  EXPECT_EQ(ready[0].load(), 1u);
+  EXPECT_THROW(uploader.share(staged, pattern(8192, 1).data(), 8192, {ready.data(), 8192},
+                              [] { throw std::runtime_error("no launch"); }),
+               std::runtime_error);
+  copy_and_check(uploader, 3 * kMegabyte, 9);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, UploadTest, ::testing::Values(1, 2, 4));
