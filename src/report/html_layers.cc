@@ -33,9 +33,12 @@ std::size_t group_of(const LayerTime& layer) {
 }
 
 std::string stacked(const LayerProfile& profile) {
-  std::array<double, kGroups.size()> sums{};
-  for (const LayerTime& layer : profile.layers)
-    if (std::isfinite(layer.ms)) sums[group_of(layer)] += layer.ms;
+  std::array<double, kGroups.size()> sums{}, floors{};
+  for (const LayerTime& layer : profile.layers) {
+    const std::size_t group = group_of(layer);
+    if (std::isfinite(layer.ms)) sums[group] += layer.ms;
+    if (layer.floor_ms > 0) floors[group] += layer.floor_ms;
+  }
   const double total = std::accumulate(sums.begin(), sums.end(), 0.0);
   std::string shapes, legend;
   double at = 0;
@@ -43,8 +46,9 @@ std::string stacked(const LayerProfile& profile) {
     if (!(sums[g] > 0)) continue;
     const double width = 100 * sums[g] / total;
     shapes += fmt::format(R"(<rect class="g{}" x="{:.3f}" width="{:.3f}" height="10"/>)", g, at, width);
-    legend += fmt::format(R"(<span><i class="g{}"></i>{} {} ms, {:.0f} %</span>)", g, kGroups[g], milliseconds(sums[g]),
-                          width);
+    const std::string floor = floors[g] > 0 ? fmt::format(" (floor {:.0f} % of it)", 100 * floors[g] / sums[g]) : "";
+    legend += fmt::format(R"(<span><i class="g{}"></i>{} {} ms, {:.0f} %{}</span>)", g, kGroups[g],
+                          milliseconds(sums[g]), width, floor);
     at += width;
   }
   return fmt::format(

@@ -89,7 +89,7 @@ TEST(Html, StacksWhereTheTimeGoes) {
   c.rows[0].layers->layers[0].name = "layer3.4.conv2 <b>";
   const std::string page = to_html(c);
   EXPECT_THAT(page, HasSubstr("Where the time goes"));
-  EXPECT_THAT(page, HasSubstr("</i>layer3 0.020 ms, 95 %"));
+  EXPECT_THAT(page, HasSubstr("</i>layer3 0.020 ms, 95 % (floor "));
   EXPECT_THAT(page, HasSubstr("layer3.4.conv2 &lt;b&gt;"));
   EXPECT_THAT(page, HasSubstr("floor unknown"));
   for (ComparisonRow& row : c.rows) row.layers.reset();
