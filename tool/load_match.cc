@@ -37,7 +37,13 @@ void get_ready(Player& player, const TensorView& input, LoadKind kind, int sessi
   player.input = player.contestant->engine_input(input);
   player.load.emplace(*player.contestant->engine(), player.input.view(), kind);
   if (sessions > 0) return player.load->set_sessions(sessions);
-  const SessionChoice choice = choose_sessions(*player.load, 0.3, most_sessions(player), progress);
+  SessionSearch search;
+  search.seconds_each = 0.3;
+  search.most = most_sessions(player);
+  const Progress named = [&](const std::string& phase, std::int64_t done, std::int64_t total) {
+    return !progress || progress(fmt::format("{} {}: {}", player.row.engine, name_of(kind), phase), done, total);
+  };
+  const SessionChoice choice = choose_sessions(*player.load, search, named);
   notes.push_back(fmt::format("{} {} batch {}, {}: {}", player.row.engine, player.row.precision, input.shape[0],
                               name_of(kind), choice.why));
 }
@@ -139,7 +145,7 @@ std::vector<ComparisonRow> play_load(const Contestants& contestants, Contestant*
   for (const auto& contestant : contestants) {
     Player& player = players.emplace_back();
     player.contestant = contestant.get();
-    player.row = contestant->row;
+    player.row = contestant->row_at(input.shape[0]);
     player.row.measurement.batch = input.shape[0];
     player.row.measurement.mode = name_of(kind);
     player.row.baseline = contestant.get() == reference;

@@ -19,8 +19,9 @@ struct Job::State {
   std::mutex mutex;
   std::string name, phase, unit;
   Clock::time_point started = Clock::now(), phase_started = started, shown{};
-  std::atomic<bool> visible = false;
+  std::atomic<bool> visible = false, lines = false;
 
+  void note(const std::string& now_phase);
   void show(const std::string& now_phase, std::int64_t done, std::int64_t total);
 };
 
@@ -68,6 +69,19 @@ std::string arranged(const Parts& parts, std::size_t columns) {
 
 }  // namespace
 
+// Not on a terminal: a line when something new has begun, but not all of it: whoever reads a log wants to see that it
+// goes on.
+void Job::State::note(const std::string& now_phase) {
+  constexpr std::chrono::seconds kBetween{5};
+  const std::lock_guard lock(mutex);
+  const auto now = Clock::now();
+  if (!lines || now_phase == phase || now - shown < kBetween) return;
+  phase = now_phase;
+  shown = now;
+  console().err_line(
+      fmt::format("{}: {} ({:.0f} s)", name, phase, std::chrono::duration<double>(now - started).count()));
+}
+
 void Job::State::show(const std::string& now_phase, std::int64_t done, std::int64_t total) {
   const std::lock_guard lock(mutex);
   if (!visible) return;  // the job ended while another thread was on its way here
@@ -106,17 +120,20 @@ Job::Job(const Context& context, std::string name, std::string unit) : state_(st
     console().progress_line(shortened(state_->name + " ...", static_cast<std::size_t>(console().columns() - 1)));
   else
     context.note(state_->name);
+  state_->lines = !state_->visible;
+  state_->shown = Clock::now();
 }
 
 Job::~Job() {
   const std::lock_guard lock(state_->mutex);
   if (state_->visible) console().progress_line("");
-  state_->visible = false;
+  state_->visible = state_->lines = false;
 }
 
 Progress Job::progress() {
   return [state = state_](const std::string& phase, std::int64_t done, std::int64_t total) {
     if (state->visible) state->show(phase, done, total);
+    if (state->lines) state->note(phase);
     return !interrupted();
   };
 }

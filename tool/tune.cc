@@ -2,7 +2,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
+#include <utility>
 
 #include "cli.h"
 #include "console.h"
@@ -22,7 +24,24 @@ struct Options {
   OpenFlags open;
   std::string batches, sessions, kind;
   std::optional<double> max_latency;
-  double seconds = 0.5;
+  double seconds = 0.5, within = 120;
+};
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// What has been tried and what there is: the sweep ends in time, with the points that it has by then.
+struct Sweep {
+  const Options& options;
+  const Progress& progress;
+  std::int64_t all;
+  Clock::time_point begin = Clock::now();
+  std::int64_t tried = 0;
+  std::vector<OperatingPoint> points;
+  std::vector<std::string> notes;
+
+  bool out_of_time() const { return !points.empty() && seconds_since(begin) >= options.within; }
 };
 
 LoadKind load_kind(const Options& options) {
@@ -49,22 +68,32 @@ Tensor test_input(const Engine& engine, std::int64_t batch) {
   return pixels;
 }
 
+std::string best_so_far(const std::vector<OperatingPoint>& points) {
+  const auto less = [](const auto& a, const auto& b) { return a.images_per_second < b.images_per_second; };
+  const auto best = std::max_element(points.begin(), points.end(), less);
+  return best == points.end() ? ""
+                              : fmt::format("; best {:.0f} images/s at batch {} x{}", best->images_per_second,
+                                            best->batch, best->sessions);
+}
+
 // Every number of sessions at one batch. Too many of them end the row (memory), not the sweep.
-void sweep_batch(const Engine& engine, std::int64_t batch, const std::vector<std::int64_t>& sessions,
-                 const Options& options, const Progress& progress, std::vector<OperatingPoint>& points,
-                 std::vector<std::string>& notes) {
+void sweep_batch(const Engine& engine, std::int64_t batch, const std::vector<std::int64_t>& sessions, Sweep& sweep) {
+  const Options& options = sweep.options;
   const Tensor input = test_input(engine, batch);
   Load load(engine, input.view(), load_kind(options));
   for (const std::int64_t count : sessions) {
-    if (progress && !progress(fmt::format("batch {}, {} sessions", batch, count), 0, 0))
+    if (sweep.out_of_time()) return;
+    const std::string phase = fmt::format("batch {}, {} sessions (point {} of {}{})", batch, count, sweep.tried + 1,
+                                          sweep.all, best_so_far(sweep.points));
+    if (sweep.progress && !sweep.progress(phase, sweep.tried++, sweep.all))
       throw Error(Stage::kInterrupted, "", "stopped on request; nothing was written");
     try {
       load.set_sessions(static_cast<int>(count));
       load.turn(options.seconds / 4, 2);
-      points.push_back(operating_point(load.turn(options.seconds, 5), batch));
+      sweep.points.push_back(operating_point(load.turn(options.seconds, 5), batch));
     } catch (const Error& error) {
       if (error.stage() == Stage::kInterrupted) throw;
-      notes.push_back(fmt::format("Batch {} with {} sessions failed: {}", batch, count, failure_text(error)));
+      sweep.notes.push_back(fmt::format("Batch {} with {} sessions failed: {}", batch, count, failure_text(error)));
       return;
     }
   }
@@ -121,6 +150,24 @@ void show(const OpenedModel& opened, const std::vector<OperatingPoint>& points, 
   context.print(key_values({{"next", next}}));
 }
 
+std::pair<std::vector<OperatingPoint>, std::vector<std::string>> sweep_all(const Engine& engine,
+                                                                           const std::vector<std::int64_t>& batches,
+                                                                           const std::vector<std::int64_t>& sessions,
+                                                                           const Options& options,
+                                                                           const Context& context) {
+  Job job(context, "trying batches and sessions");
+  const Progress progress = job.progress();
+  Sweep sweep{options, progress, static_cast<std::int64_t>(batches.size() * sessions.size())};
+  for (const std::int64_t batch : batches)
+    if (!sweep.out_of_time()) sweep_batch(engine, batch, sessions, sweep);
+  if (sweep.tried < sweep.all && sweep.out_of_time())
+    sweep.notes.push_back(
+        fmt::format("Stopped after {:.0f} s with {} of {} points: --within allows more, a shorter "
+                    "--batch or --sessions needs less",
+                    seconds_since(sweep.begin), sweep.tried, sweep.all));
+  return {std::move(sweep.points), std::move(sweep.notes)};
+}
+
 int tune(const Options& options, const Context& context) {
   std::vector<std::int64_t> batches =
       options.batches.empty() ? std::vector<std::int64_t>{1, 8, 32} : parse_batches("--batch", options.batches);
@@ -129,13 +176,7 @@ int tune(const Options& options, const Context& context) {
   Model model(options.model, context);
   const OpenedModel opened = open_model(model, options.open, batches, context);
   if (options.batches.empty() && model.kind() == ModelKind::kPlan) batches = doubling(opened.engine.info());
-  std::vector<OperatingPoint> points;
-  std::vector<std::string> notes;
-  {
-    Job job(context, "trying batches and sessions");
-    for (const std::int64_t batch : batches)
-      sweep_batch(opened.engine, batch, sessions, options, job.progress(), points, notes);
-  }
+  auto [points, notes] = sweep_all(opened.engine, batches, sessions, options, context);
   if (points.empty()) throw Error(Stage::kMeasure, options.model.model, "nothing could be measured: " + notes.at(0));
   mark_frontier(points);
   const std::size_t chosen = choose_point(points, options.max_latency);
@@ -178,6 +219,9 @@ void add_tune(Cli& cli) {
       ->check(CLI::PositiveNumber);
   verb->add_option("--seconds", options->seconds, "For each point")
       ->check(CLI::Range(0.01, 3600.0))
+      ->capture_default_str();
+  verb->add_option("--within", options->within, "Stop after so many seconds, with the points measured by then")
+      ->check(CLI::Range(0.01, 86400.0))
       ->capture_default_str();
   options->open.add_to(verb);
   verb->footer("Example: ferry tune resnet101.plan --batch 1,8,32,128 --max-latency 5");

@@ -81,7 +81,7 @@ std::vector<Measurement> measure_load(std::vector<LoadCompetitor>& competitors, 
 Measurement summarise_load(const std::vector<LoadTurn>& turns, const std::vector<double>& device_ms, std::int64_t batch,
                            std::vector<Telemetry> telemetry);
 
-/// How many sessions are best, by trying: more are opened until the rate stops growing (or memory ends).
+/// How many sessions are best, by trying: more are opened until the rate stops growing (or memory or time ends).
 struct SessionChoice {
   struct Tried {
     int sessions = 0;
@@ -91,8 +91,14 @@ struct SessionChoice {
   std::string why;  // one line, for people
   std::vector<Tried> tried;
 };
-/// The fewest sessions whose rate is within 1 % of the best; `load` has them afterwards.
-SessionChoice choose_sessions(Load& load, double seconds_each = 0.4, int most = 8, const Progress& progress = {});
+struct SessionSearch {
+  double seconds_each = 0.4;
+  int most = 8;             // sessions
+  double most_seconds = 5;  // after that no more are opened; `why` says so
+};
+/// The fewest sessions whose rate is within 1 % of the best; `load` has them afterwards. `progress` is told what was
+/// seen so far.
+SessionChoice choose_sessions(Load& load, const SessionSearch& search = {}, const Progress& progress = {});
 
 /// One way to serve: so many sessions with requests of such a batch, and what came of it.
 struct OperatingPoint {

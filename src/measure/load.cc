@@ -69,10 +69,10 @@ struct Load::Impl {
 
   // The first request goes through `run`, which checks shape and type and knows the output's shape.
   void open_one() {
-    if (output_shapes.empty())
-      for (const Tensor& output : engine.new_session().run(std::vector<TensorView>{input}))
-        output_shapes.push_back(output.shape());
     auto worker = std::make_unique<Worker>(engine, input);
+    if (output_shapes.empty())
+      for (const Tensor& output : worker->session.run(std::vector<TensorView>{input}))
+        output_shapes.push_back(output.shape());
     if (kind == LoadKind::kEndToEnd) worker->labels.resize(static_cast<std::size_t>(batch));
     for (int i = 0; i < 3; ++i) request(*worker);  // a graph is captured by the second
     workers.push_back(std::move(worker));

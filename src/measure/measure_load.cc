@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -109,45 +110,82 @@ std::vector<Measurement> measure_load(std::vector<LoadCompetitor>& competitors, 
   return results;
 }
 
-SessionChoice choose_sessions(Load& load, double seconds_each, int most, const Progress& progress) {
-  constexpr double kAsGood = 0.99;
-  SessionChoice choice;
-  std::string end = fmt::format("{} is the most that is tried", most);
-  double best = 0;
-  int best_at = 0;
-  for (int count = 1; count <= most; ++count) {
-    if (progress && !progress(fmt::format("trying {} sessions", count), count, most))
+namespace {
+
+constexpr double kAsGood = 0.99;
+
+/// Tries one number of sessions after another; what was seen is in `choice`.
+class Search {
+ public:
+  Search(Load& load, const SessionSearch& how, const Progress& progress)
+      : load_(load), how_(how), progress_(progress) {}
+
+  SessionChoice choose() {
+    int count = 1;
+    while (end_.empty()) attempt(count++);
+    if (choice_.tried.empty()) throw Error(Stage::kMeasure, "", "no request ended while all sessions were busy");
+    const auto good = std::find_if(choice_.tried.begin(), choice_.tried.end(), [&](const SessionChoice::Tried& tried) {
+      return tried.images_per_second >= kAsGood * best_;
+    });
+    choice_.sessions = good->sessions;
+    choice_.why =
+        fmt::format("{} sessions, the fewest within 1 % of the best ({}; {})", choice_.sessions, seen(), end_);
+    load_.set_sessions(choice_.sessions);
+    return std::move(choice_);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::string seen() const {
+    std::string text;
+    for (const SessionChoice::Tried& tried : choice_.tried)
+      text += fmt::format("{}{}: {:.0f} images/s", text.empty() ? "" : ", ", tried.sessions, tried.images_per_second);
+    return text;
+  }
+
+  void attempt(int count) {
+    const std::string so_far = choice_.tried.empty() ? "" : fmt::format(" (so far {})", seen());
+    if (progress_ && !progress_(fmt::format("trying {} sessions{}", count, so_far), count - 1, how_.most))
       throw Error(Stage::kInterrupted, "measuring", "stopped on request; nothing was written");
     try {
-      load.set_sessions(count);
+      load_.set_sessions(count);
     } catch (const Error& error) {
       if (count == 1) throw;
-      end = fmt::format("{} sessions do not open: {}", count, error.cause());
-      break;
+      end_ = fmt::format("{} sessions do not open: {}", count, error.cause());
+      return;
     }
-    load.turn(seconds_each / 4, 2);
-    const LoadRate rate = steady_rate(load.turn(seconds_each, kLeastRequests));
-    if (rate.requests == 0) continue;
-    const double images = static_cast<double>(rate.requests * load.batch()) / rate.seconds;
-    choice.tried.push_back({count, images, statistics(rate.latencies_ms).p99});
-    if (images > best / kAsGood) best_at = count;
-    best = std::max(best, images);
-    if (count >= best_at + 2) {
-      end = "more bring nothing";
-      break;
+    load_.turn(how_.seconds_each / 4, 2);
+    const LoadRate rate = steady_rate(load_.turn(how_.seconds_each, kLeastRequests));
+    if (rate.requests > 0) {
+      const double images = static_cast<double>(rate.requests * load_.batch()) / rate.seconds;
+      choice_.tried.push_back({count, images, statistics(rate.latencies_ms).p99});
+      if (images > best_ / kAsGood) best_at_ = count;
+      best_ = std::max(best_, images);
     }
+    const double spent = std::chrono::duration<double>(Clock::now() - begin_).count();
+    if (count >= how_.most)
+      end_ = fmt::format("{} is the most that is tried", how_.most);
+    else if (best_at_ > 0 && count >= best_at_ + 2)
+      end_ = "more bring nothing";
+    else if (spent >= how_.most_seconds)
+      end_ = fmt::format("stopped after {:.1f} s; --sessions N takes any other number", spent);
   }
-  if (choice.tried.empty()) throw Error(Stage::kMeasure, "", "no request ended while all sessions were busy");
-  const auto good = std::find_if(choice.tried.begin(), choice.tried.end(), [&](const SessionChoice::Tried& tried) {
-    return tried.images_per_second >= kAsGood * best;
-  });
-  choice.sessions = good->sessions;
-  for (const SessionChoice::Tried& tried : choice.tried)
-    choice.why +=
-        fmt::format("{}{}: {:.0f} images/s", choice.why.empty() ? "" : ", ", tried.sessions, tried.images_per_second);
-  choice.why = fmt::format("{} sessions, the fewest within 1 % of the best ({}; {})", choice.sessions, choice.why, end);
-  load.set_sessions(choice.sessions);
-  return choice;
+
+  Load& load_;
+  const SessionSearch& how_;
+  const Progress& progress_;
+  const Clock::time_point begin_ = Clock::now();
+  SessionChoice choice_;
+  double best_ = 0;
+  int best_at_ = 0;
+  std::string end_;  // why no more are tried
+};
+
+}  // namespace
+
+SessionChoice choose_sessions(Load& load, const SessionSearch& search, const Progress& progress) {
+  return Search(load, search, progress).choose();
 }
 
 }  // namespace ferry

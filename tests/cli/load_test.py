@@ -64,6 +64,21 @@ class Load(CliTest):
         self.ferry("tune", self.narrow(), "--backend", "fake", "--batch", "1", "--sessions", "1", "--seconds", 0.01,
                    "--max-latency", 1e-9, code=1)
 
+    def test_tune_ends_in_time_with_what_it_has(self):
+        """Nine points of a second each: the first is over the limit already."""
+        result = self.ferry("tune", self.narrow(), "--backend", "fake", "--batch", "1,2,3", "--sessions", "1,2,3", "--seconds", 1,
+                            "--within", 1, "--json", "r.json", env={"FERRY_FAKE_MS": "20,0"})
+        stored = json.loads((self.folder / "r.json").read_text())
+        self.assertEqual(1, len(stored["points"]))
+        self.assertRegex(" ".join(stored["notes"]), r"Stopped after \d+ s with 1 of 9 points: --within")
+        self.assertIn("--within", result.out)
+        self.fits(result.out)
+
+    def test_long_work_says_that_it_goes_on_without_a_terminal(self):
+        result = self.ferry("tune", self.narrow(), "--backend", "fake", "--batch", "1", "--sessions", "1,2,3", "--seconds", 3,
+                            env={"FERRY_FAKE_MS": "20,0"})
+        self.assertRegex(result.err, r"trying batches and sessions: batch 1, \d sessions \(point \d of 3; best \d+ images/s")
+
     def test_wrong_usage_names_the_option(self):
         for options in (("--mode", "fast"), ("--sessions", "0"), ("--sessions", "many"), ("--mode", "throughput", "--layers")):
             self.assertIn(options[0] if options[1] != "throughput" else "--layers", self.bench(*options, code=2).err)

@@ -1,6 +1,7 @@
 // Sessions of the fake engine under load: right answers, failures that surface, sessions that come and go.
 #include "ferry/load.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "backend_fixture.h"
@@ -71,7 +72,7 @@ TEST_F(LoadTest, SessionsThatDoNotOpenChangeNothing) {
 
 TEST_F(LoadTest, TheNumberOfSessionsIsChosenByTrying) {
   Load load(engine(), input.view(), LoadKind::kThroughput);
-  const SessionChoice choice = choose_sessions(load, 0.01, 3);
+  const SessionChoice choice = choose_sessions(load, {.seconds_each = 0.01, .most = 3});
   ASSERT_FALSE(choice.tried.empty());
   EXPECT_EQ(load.sessions(), choice.sessions);
   double best = 0, chosen = 0;
@@ -81,6 +82,24 @@ TEST_F(LoadTest, TheNumberOfSessionsIsChosenByTrying) {
   }
   EXPECT_GE(chosen, 0.99 * best);
   EXPECT_THAT(choice.why, HasSubstr("images/s"));
+}
+
+TEST_F(LoadTest, TheSearchForSessionsEndsInTimeAndShowsWhatItSaw) {
+  environment.set("FERRY_FAKE_MS", "2,0");  // every session brings as much as the first: it would go on to 8
+  Load load(engine(), input.view(), LoadKind::kThroughput);
+  std::vector<std::string> phases;
+  const Progress progress = [&](const std::string& phase, std::int64_t done, std::int64_t total) {
+    phases.push_back(fmt::format("{} {}/{}", phase, done, total));
+    return true;
+  };
+  const SessionChoice choice = choose_sessions(load, {.seconds_each = 0.05, .most = 8, .most_seconds = 0.1}, progress);
+  EXPECT_LT(choice.tried.size(), 4u);
+  EXPECT_THAT(choice.why, HasSubstr("stopped after 0."));
+  ASSERT_GE(phases.size(), 2u);
+  EXPECT_EQ(phases[0], "trying 1 sessions 0/8");
+  EXPECT_THAT(phases[1], testing::ContainsRegex("trying 2 sessions \\(so far 1: [0-9]+ images/s\\) 1/8"));
+  const SessionChoice most = choose_sessions(load, {.seconds_each = 0.01, .most = 2});
+  EXPECT_THAT(most.why, HasSubstr("2 is the most that is tried"));
 }
 
 TEST_F(LoadTest, CompetitorsTakeTurns) {
