@@ -1,10 +1,51 @@
 #include "conformance/subject.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
+
+#include "ferry/files.h"
 
 namespace ferry::conformance {
 namespace {
+
+/// Where a plan is kept for the other cases, each of which may be a process of its own. The name has everything that
+/// shapes the plan, so nobody has to delete it.
+std::filesystem::path kept_plan(const BackendInfo& info, const std::string& precision) {
+  std::error_code ignored;
+  const auto changed = std::filesystem::last_write_time(info.module_path, ignored).time_since_epoch().count();
+  std::string what = info.name + '|' + info.version + '|' + info.library + '|' + std::to_string(changed) + '|';
+  for (const Device& device : info.devices) what += device.name + ' ' + device.driver + '|';
+  return std::filesystem::temp_directory_path() /
+         ("ferry-conformance-" + info.name + "-" + precision + "-" + sha256(what + onnx(precision)).substr(0, 16));
+}
+
+/// With as little effort as the module knows: these checks ask whether an engine is right, not whether it is fast.
+std::string build(const Backend& backend, const std::string& precision) {
+  BuildOptions options;
+  options.profiles = {{1, 4, kMaxBatch}};
+  options.optimization_level = 0;
+  options.timing_runs = 1;
+  try {
+    return backend.build(onnx(precision), options, "", {}, {}).plan;
+  } catch (const Error& error) {
+    options.optimization_level.reset();
+    options.timing_runs.reset();
+    return backend.build(onnx(precision), options, "", {}, {}).plan;  // it has no levels
+  }
+}
+
+std::string built_plan(const Backend& backend, const std::string& precision) {
+  const std::filesystem::path kept = kept_plan(backend.info(), precision);
+  std::ifstream file(kept, std::ios::binary);
+  std::string plan{std::istreambuf_iterator<char>(file), {}};
+  if (!plan.empty()) return plan;
+  plan = build(backend, precision);
+  write_file(kept.string(), plan, Stage::kBuild);
+  return plan;
+}
 
 /// Opens what the backend opens; builds a plan first where it has engine files.
 void open(Subject& subject, const std::string& precision) {
@@ -14,9 +55,7 @@ void open(Subject& subject, const std::string& precision) {
   options.precision = precision;
   options.height = options.width = 64;
   if (info.builds) {
-    BuildOptions build;
-    build.profiles = {{1, 4, kMaxBatch}};
-    subject.bytes = backend.build(onnx(precision), build, "", {}, {}).plan;
+    subject.bytes = built_plan(backend, precision);
     subject.engine = backend.open_plan(subject.bytes, options);
   } else if (info.reference) {
     subject.engine = backend.open_weights(network(), options);
