@@ -19,6 +19,11 @@ double number(const Json& row, const char* key) {
   return it->get<double>();
 }
 
+int count(const Json& row, const char* key) {
+  const auto it = row.find(key);
+  return it == row.end() || it->is_null() ? 0 : it->get<int>();
+}
+
 std::string text(const Json& row, const char* key) {
   const auto it = row.find(key);
   return it == row.end() || it->is_null() ? std::string() : it->get<std::string>();
@@ -37,7 +42,7 @@ bool flag(const Json& row, const char* key) {
 
 Statistics timed_statistics(const Json& row) {
   Statistics s;
-  s.count = row.value("runs", std::size_t{0});
+  s.count = static_cast<std::size_t>(count(row, "runs"));
   s.median = number(row, "median_ms");
   s.p90 = number(row, "p90_ms");
   s.p99 = number(row, "p99_ms");
@@ -70,7 +75,7 @@ Measurement measurement(const Json& row) {
   m.mode = text(row, "mode");
   m.batch = row.at("batch").get<std::int64_t>();
   m.timed = text(row, "timed");
-  m.runs = row.value("runs", 0);
+  m.runs = count(row, "runs");
   m.wall.median = number(row, "host_median_ms");
   m.wall.p90 = number(row, "host_p90_ms");
   m.wall.p99 = number(row, "host_p99_ms");
@@ -94,7 +99,7 @@ Measurement measurement(const Json& row) {
 
 Agreement agreement(const Json& row) {
   Agreement a;
-  a.ok = flag(row, "ok") || !row.contains("ok");  // results of bench: nothing was compared
+  a.ok = flag(row, "ok") || !row.contains("ok") || row["ok"].is_null();  // of bench: nothing was compared
   a.failure = text(row, "disagreement");
   a.relative_error = number(row, "relative_error");
   a.cosine = number(row, "cosine");

@@ -107,6 +107,35 @@ TEST(ResultsSchema, FindsWhatIsWrong) {
   EXPECT_THAT(Validator(schema()).problems(changed), testing::Not(testing::IsEmpty()));
 }
 
+// The published measurements: rows of every kind in one form, each naming the run that it belongs to.
+TEST(ResultsSchema, DescribesThePublishedMeasurements) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(FERRY_SOURCE_DIR "/docs/benchmarks")) {
+    if (entry.path().extension() != ".json") continue;
+    ++files;
+    std::ifstream file(entry.path());
+    const json measured = json::parse(file);
+    EXPECT_THAT(Validator(schema()).problems(measured), testing::IsEmpty()) << entry.path();
+    std::vector<std::string> runs, engines, modes;
+    for (const json& run : measured.at("runs")) {
+      runs.push_back(run.at("name"));
+      EXPECT_NE(run.at("command"), "") << run;
+      EXPECT_NE(run.at("started_at"), "") << run;
+    }
+    for (const json& row : measured.at("results")) {
+      EXPECT_THAT(runs, testing::Contains(row.at("run").get<std::string>()));
+      EXPECT_GT(row.at("median_ms").get<double>(), 0) << row;
+      engines.push_back(row.at("engine"));
+      modes.push_back(row.at("mode"));
+    }
+    EXPECT_THAT(engines, testing::IsSupersetOf({"TensorRT", "TensorRT API, plain"})) << entry.path();
+    EXPECT_THAT(modes, testing::IsSupersetOf({"latency", "throughput"})) << entry.path();
+    const Comparison read = comparison_from_json(measured.dump(), entry.path().string());  // ferry report takes it too
+    EXPECT_EQ(read.rows.size(), measured["results"].size());
+  }
+  EXPECT_GE(files, 1);
+}
+
 TEST(ResultsSchema, PythonAgrees) {
   if (std::system("python3 -c 'import jsonschema' 2>/dev/null") != 0) GTEST_SKIP() << "python3 has no jsonschema";
   const auto file = std::filesystem::temp_directory_path() / ("ferry-results-" + std::to_string(::getpid()) + ".json");
