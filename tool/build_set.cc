@@ -66,6 +66,10 @@ PlanSetRequest set_request(const SetOptions& options, BuildRequest build) {
   return request;
 }
 
+std::string set_title(const PlanSet& set) {
+  return fmt::format("plan set, {} plan{}", set.parts.size(), set.parts.size() == 1 ? "" : "s");
+}
+
 std::string measured_table(const PlanSet& set) {
   std::vector<std::vector<std::string>> rows = {{"batch", "engine", "median ms", "p99 ms", ""}};
   for (const PlanSet::Measured& m : set.measured)
@@ -94,8 +98,7 @@ int build_plan_set_of(Model& model, PlanSetRequest request, const Context& conte
   const std::string& path = request.build.plan_path;
   context.emit(outcome_json(path, outcome));
   for (const std::string& caution : outcome.cautions) context.warn(caution);
-  context.print(
-      fmt::format("{}: plan set, {} plans\n\n", console().out_style(Style::kBold, path), outcome.set.parts.size()));
+  context.print(fmt::format("{}: {}\n\n", console().out_style(Style::kBold, path), set_title(outcome.set)));
   context.print(measured_table(outcome.set) + "\n");
   Rows rows = set_rows(outcome.set);
   for (const std::string& note : model.notes()) rows.emplace_back("adapted", note);

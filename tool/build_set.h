@@ -24,6 +24,8 @@ PlanSetRequest set_request(const SetOptions& options, BuildRequest build);
 /// Builds, measures, writes, and shows what came of it.
 int build_plan_set_of(Model& model, PlanSetRequest request, const Context& context);
 
+/// "plan set, 2 plans"
+std::string set_title(const PlanSet& set);
 /// What every batch was measured at, as a table; and what there is to say about the set.
 std::string measured_table(const PlanSet& set);
 Rows set_rows(const PlanSet& set);

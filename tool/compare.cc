@@ -163,6 +163,7 @@ int compare(const Options& options, const Context& context) {
     throw Error(Stage::kUsage, "--images and --calibration", "go with graphs of the plain form only",
                 "Leave --input, --top-k and the other forms out, or measure without pictures.");
   Model model(wanted_model, context);
+  if (model.kind() == ModelKind::kPlan) model.onnx(Precision::kFp32);  // throws, saying what goes
   const Plan plan = plan_of(known, wanted, model.has_network());
   Comparison comparison = start(model, known, context);
   const Lineup lineup = open_all(plan, wanted, model, context, comparison.notes);

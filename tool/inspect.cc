@@ -213,7 +213,7 @@ void inspect_set(const Options& options, const Context& context) {
                 {"kind", "plan set"},
                 {"plan_states", states},
                 {"set", Json::parse(ferry::to_json(set))}});
-  context.print(heading(options.file, fmt::format("plan set, {} plans", set.parts.size())) + "\n");
+  context.print(heading(options.file, set_title(set)) + "\n");
   context.print(measured_table(set) + "\n");
   context.print(key_values(rows));
 }

@@ -56,8 +56,10 @@ class Entrant {
   std::vector<std::byte*> out_;
 };
 
-std::string one_line(const Error& error) {
-  std::string text = error.subject().empty() ? error.cause() : error.subject() + ": " + error.cause();
+// Why `who` is left out; that it is about `who` is said already.
+std::string one_line(const Error& error, const std::string& who) {
+  const bool named = error.subject().empty() || error.subject() == who;
+  std::string text = named ? error.cause() : error.subject() + ": " + error.cause();
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text;
 }
@@ -150,7 +152,7 @@ class SetBuilder {
       candidates_.push_back({info, build, std::move(built), std::move(engine), std::move(session)});
     } catch (const Error& error) {
       if (ends_all(error)) throw;
-      leave_out(info.display_name, one_line(error));
+      leave_out(info.display_name, one_line(error, info.display_name));
     }
   }
 
@@ -172,7 +174,7 @@ class SetBuilder {
         entrants.push_back(std::move(entrant));
       } catch (const Error& error) {
         if (ends_all(error)) throw;
-        leave_out(who, one_line(error));
+        leave_out(who, one_line(error, candidate.info.display_name));
       }
     }
     return entrants;
