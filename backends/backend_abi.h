@@ -96,7 +96,8 @@ typedef struct ferry_open_args {
    * they say something: "prefer_cpu":true (modules of kind "gpu+cpu"), "capture":true (eager modules: replay a CUDA
    * graph), "height":224,"width":224 (with weights), "proof":false (with a plan: `io` need not
    * count layers); GPU modules with pinned staging: "copy_threads":N, "block":true
-   * (wait without spinning), "quick":false (small requests are copied as large ones), "persistent_l2_bytes":N. Unknown keys are an error naming the key */
+   * (wait without spinning), "quick":false (small requests are copied as large ones), "persistent_l2_bytes":N. Unknown
+   * keys are an error naming the key */
   const char* options_json;
   ferry_log log; /* valid until `close`: a session may still have a warning (a CUDA graph that was refused) */
 } ferry_open_args;
