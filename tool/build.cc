@@ -144,9 +144,7 @@ void add_build(Cli& cli) {
                                 [options](const Context& context) { return build(*options, context); });
   add_model_options(verb, options->model, "ONNX file, checkpoint, or the name of a network");
   verb->add_option("-o,--output", options->output, "The plan (default: in the cache)")->type_name("FILE");
-  verb->add_option("--backend", options->backend,
-                   "The engine that builds it (default: the best one for the GPU); auto or several with commas: the "
-                   "fastest for each batch, as a plan set")
+  verb->add_option("--backend", options->backend, "The engine to build with; auto, or A,B: the fastest for each batch")
       ->type_name("NAME");
   verb->add_option("--batch", options->batches, "Batch sizes: 8, or smallest:best:largest, or several: 1,2:8:64")
       ->type_name("LIST");

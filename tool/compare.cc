@@ -197,8 +197,7 @@ void add_compare(Cli& cli) {
       ->type_name("DIR");
   verb->add_option("--labels", options->pictures.labels, "Lines `file,class number` (default: DIR/labels.csv)")
       ->type_name("FILE");
-  verb->add_option("--backends", options->backends,
-                   "Only these engines, by the names that ferry doctor shows; with --plan, none: only it")
+  verb->add_option("--backends", options->backends, "Only these engines (names: ferry doctor); none: only --plan")
       ->type_name("LIST");
   verb->add_option("--plan", options->plan, "A plan or plan set that you built of this model takes part too")
       ->type_name("FILE")

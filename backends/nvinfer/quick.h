@@ -34,8 +34,9 @@ class Quick {
   std::atomic<std::uint32_t>* ready() noexcept {
     return reinterpret_cast<std::atomic<std::uint32_t>*>(control().ready);
   }
-  /// Waits for the answer, and for `stream` if none comes. Throws Failure or cuda::Error.
-  void await(const cuda::Stream& stream) const;
+  /// Waits for the answer, and for `stream` if none comes. False: the device gave up waiting for the input, so what it
+  /// answered is of no use. Throws Failure or cuda::Error.
+  bool await(const cuda::Stream& stream) const;
   /// Of the last answer, on the device's clock, in milliseconds.
   struct Times {
     double fetch_ms, compute_ms, answer_ms;

@@ -209,11 +209,21 @@ ferry_times Session::times() const {
   return now;
 }
 
+// The input is in the staging by now. Whatever kept the host will do so again: no more quick requests.
+void Session::repeat_copied() {
+  warn_("a quick request waited in vain for its input: requests are copied from now on");
+  no_quick_ = true;
+  request_.quick = false;
+  const void* staged = staging_.input(0);
+  request_.lane->run(network_, staging_, &staged, uploader_, stream_, marks(), options_.graphs);
+  stream_.synchronize();
+}
+
 void Session::wait(ferry_times* times_out) {
   if (!in_flight_) throw Failure("", "wait was called without a request in flight", "call submit first");
   in_flight_ = false;
   if (request_.quick) {
-    quick_->await(stream_);
+    if (!quick_->await(stream_)) repeat_copied();
   } else if (done_) {
     done_->synchronize();
   } else {

@@ -52,6 +52,7 @@ class Session {
   void reserve(std::int64_t batch, Staging::Asked asked);
   void check(const ferry_run_args& args, bool resident, bool fetches) const;
   void copy_outputs() const;
+  void repeat_copied();
   /// What quick requests need, made when the first one comes; null where there can be none.
   Quick* quick_for(const Request& request);
   ferry_times times() const;
