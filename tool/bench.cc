@@ -130,7 +130,7 @@ int show(const Comparison& comparison, const Bench& bench, const std::string& pa
   if (!context.json.empty()) context.emit_text(without_agreement(to_json(comparison)));
   if (!page.empty()) write_file(page, to_html(comparison), Stage::kReport);
   if (bench.random) context.print("RANDOM WEIGHTS: speed is real, answers mean nothing\n");
-  context.print(table(rows, "lllrlrrrr"));
+  context.print(table(rows, "lllrlrrrrr"));
   context.print("\n" + timed_lines(comparison));
   for (const std::string& note : comparison.notes) context.print(wrapped("- " + note, 98, 2) + "\n");
   context.print(remarks);

@@ -15,12 +15,12 @@ constexpr std::size_t kSmall = 256 * kKilobyte;  // from this size on, helpers t
 constexpr std::size_t kPiece = 256 * kKilobyte;  // the least that is sent over the bus while more is to come
 constexpr std::size_t kMostAlone = 4 * kMegabyte;
 constexpr std::size_t kClosed = 0xFFFFFFFF;  // as the next chunk: there is no job
-constexpr int kMostThreads = 8, kStayAwake = 4;
+constexpr int kMostThreads = 8, kStayAwake = 7;
 constexpr std::chrono::milliseconds kAwake{1}, kCloselyBy{3};
 
 // Of all sessions together: a core that waits for work of one is not there for another.
 std::atomic<int> awake_everywhere{0};
-int most_awake() { return std::max(2, static_cast<int>(std::thread::hardware_concurrency()) / 4); }
+int most_awake() { return std::max(2, static_cast<int>(std::thread::hardware_concurrency()) / 2 - 1); }
 
 int default_threads() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 2, 1, kMostThreads); }
 

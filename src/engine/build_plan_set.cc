@@ -85,6 +85,7 @@ std::vector<BackendInfo> builders(const std::vector<std::string>& names) {
       if (info.builds) all.push_back(std::move(info));
     return all;
   }
+  all.reserve(names.size());
   for (const std::string& name : names) all.push_back(Backend::load(name).info());
   return all;
 }
