@@ -16,7 +16,7 @@ constexpr std::size_t kPiece = 256 * kKilobyte;  // the least that is sent over 
 constexpr std::size_t kMostAlone = 4 * kMegabyte;
 constexpr std::size_t kClosed = 0xFFFFFFFF;  // as the next chunk: there is no job
 constexpr int kMostThreads = 8, kStayAwake = 7;
-constexpr std::chrono::milliseconds kAwake{1}, kCloselyBy{3};
+constexpr std::chrono::milliseconds kAwake{3}, kCloselyBy{3};  // a request of 32 pictures takes so long
 
 // Of all sessions together: a core that waits for work of one is not there for another.
 std::atomic<int> awake_everywhere{0};

@@ -20,8 +20,8 @@ class Uploader {
  public:
   /// `threads` take part in a large copy, the caller's included; 0: half of the cores, at most 8. Helpers are started
   /// when they are first of use and sleep between two large copies. With `eager`, up to seven of them stay awake for
-  /// a millisecond (of all sessions together, less than half of the cores): waking them takes longer than they save on
-  /// a picture, unless the next request comes at once.
+  /// three milliseconds (of all sessions together, less than half of the cores): waking them takes longer than they
+  /// save on a picture, unless the next request comes soon.
   explicit Uploader(int threads, bool eager = true);
   Uploader(const Uploader&) = delete;
   Uploader& operator=(const Uploader&) = delete;

@@ -1,7 +1,9 @@
 // Plan sets: built of two fake engines that win at different batches, opened, routed, and refused.
 #include "ferry/plan_set.h"
 
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "ferry/classifier.h"
@@ -104,6 +106,38 @@ TEST_F(PlanSets, StagingAndSubmitGoToTheSameEngine) {
     const Tensor expected = session.run(input.view());
     EXPECT_EQ(std::memcmp(staging.outputs[0], expected.data(), expected.size_bytes()), 0);
   }
+}
+
+// Pictures lie in one place before it is known how many come, and so to which engine they go.
+TEST_F(PlanSets, PicturesGoToTheEngineForTheirNumber) {
+  set("FERRY_FAKE_MODE", "images");
+  set("FERRY_TWIN_MODE", "images");
+  build();
+  const Engine both = open_engine(set_), alone = open_engine(path("net.fake.plan"));
+  ASSERT_TRUE(both.info().images);
+  constexpr int kSide = 40;
+  const std::array<float, 3> mean{0.5f, 0.4f, 0.3f}, std{0.2f, 0.3f, 0.4f};
+  const auto answers = [&](const Engine& engine, std::vector<std::size_t> counts) {
+    Session session = engine.new_session();
+    const std::size_t size = std::size_t{3} * kSide * kSide;
+    std::byte* pixels = session.image_staging(8 * size);
+    for (std::size_t i = 0; i < 8 * size; ++i) pixels[i] = static_cast<std::byte>(i * 7 % 251);
+    std::vector<std::vector<float>> all;
+    for (const std::size_t count : counts) {
+      std::vector<StagedImage> images(count);
+      for (std::size_t i = 0; i < count; ++i) {
+        images[i].offset = i * size;
+        images[i].stride = 3 * kSide;
+        images[i].width = images[i].height = images[i].part_width = images[i].part_height = kSide;
+        images[i].resized_width = images[i].resized_height = 32;
+      }
+      std::vector<float>& out = all.emplace_back(10 * count, std::nanf(""));
+      session.submit_images(images, count * size, mean, std, {reinterpret_cast<std::byte*>(out.data())});
+      session.wait();
+    }
+    return all;
+  };
+  EXPECT_EQ(answers(both, {8, 1, 3, 1}), answers(alone, {8, 1, 3, 1}));
 }
 
 TEST_F(PlanSets, ItsFilesSayWhatPlansSay) {

@@ -60,7 +60,7 @@ TEST_P(UploadTest, PicturesOneAfterAnotherAreSharedByThoseAwake) {
     copy_and_check(uploader, 602'112 - static_cast<std::size_t>(i), static_cast<unsigned char>(i));
     uploader.expect_another();
     if (i % 50 == 0)
-      std::this_thread::sleep_for(std::chrono::milliseconds(4));  // they fall asleep, and are woken again
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // they fall asleep, and are woken again
   }
 }
 
