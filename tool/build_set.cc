@@ -23,7 +23,7 @@ MeasureOptions quick_measure() {
   MeasureOptions options;
   options.min_runs = 30;
   options.min_seconds = 0.5;
-  options.max_seconds = 3;
+  options.max_seconds = 1;
   options.warmup_seconds = 0.2;
   return options;
 }

@@ -156,7 +156,11 @@ ferry_status open(const ferry_open_args* args, ferry_engine** engine) {
   });
 }
 
-json port_json(const Port& port) { return {{"name", port.name}, {"dtype", 1}, {"shape", port.shape}}; }
+json port_json(const Port& port) {
+  std::vector<std::int64_t> shape = port.shape;
+  if (mode("zero_batch")) shape[0] = 0;
+  return {{"name", port.name}, {"dtype", 1}, {"shape", shape}};
+}
 
 ferry_status io(ferry_engine* engine, ferry_sink sink) {
   return guard([&] {

@@ -8,6 +8,7 @@
 //                         empty_plan     build succeeds without a plan
 //                         float_engine   whatever the graph asked for, layers run in float
 //                         images         pictures cross as pixels: image_staging and submit_images work
+//                         zero_batch     inputs and outputs call their dynamic dimension 0, not -1
 //                         nan | zeros | other_network | unwritten    what outputs hold
 //   FERRY_FAKE_MS       "fixed,an image": milliseconds that a request takes at least; default 0,0
 //   FERRY_FAKE_GPU      "name,compute capability,driver": the engine claims to run on such a GPU

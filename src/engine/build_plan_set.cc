@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/files.h"
+#include "engine/open_plan_set.h"
 #include "engine/plan_set_command.h"
 #include "engine/probe.h"
 #include "ferry/compare.h"
@@ -273,9 +274,24 @@ class SetBuilder {
     set.gpu = candidates_.front().built.sidecar.gpu;
     set.built_at = timestamp();
     set.ferry_version = FERRY_VERSION;
-    write_file(path, to_json(set), Stage::kBuild);
+    keep(path, set);
     std::error_code ignored;
     std::filesystem::remove(sidecar_path(path), ignored);  // of a single plan that had this name before
+  }
+
+  // Opened before it gets its name: what cannot be opened is not kept.
+  void keep(const std::string& path, const PlanSet& set) const {
+    AtomicFile file(path, Stage::kBuild);
+    file.write(to_json(set));
+    file.flush();
+    OpenOptions opening;
+    opening.device = request_.build.options.device;
+    try {
+      open_plan_set(file.temporary_path(), opening, request_.build.log);
+    } catch (const Error& error) {
+      throw Error(Stage::kBuild, path, "the set that was built cannot be opened: " + error.cause(), "");
+    }
+    file.commit();
   }
 
   const PlanSetRequest& request_;

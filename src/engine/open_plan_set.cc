@@ -103,10 +103,21 @@ std::shared_ptr<Session::Impl> RoutedEngine::new_session(const std::shared_ptr<I
   throw Error(Stage::kOpen, path, cause, "Build the set again: " + rebuild_command(set, path));
 }
 
+// What one image needs. How an engine writes its batch (dynamic, or the only one it was built for) is its own affair:
+// `profiles` say which batches it takes.
 bool same_ports(const std::vector<Port>& a, const std::vector<Port>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Port& x, const Port& y) {
-    return x.name == y.name && x.dtype == y.dtype && x.shape == y.shape;
+    return x.name == y.name && x.dtype == y.dtype && x.shape.size() == y.shape.size() && !x.shape.empty() &&
+           std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1);
   });
+}
+
+std::string described(const std::vector<Port>& ports) {
+  std::string text;
+  for (const Port& port : ports)
+    text +=
+        fmt::format("{}'{}' {} {}", text.empty() ? "" : ", ", port.name, name_of(port.dtype), to_string(port.shape));
+  return text;
 }
 
 Engine open_part(const PlanSet& set, const PlanSet::Part& part, const std::string& path, const OpenOptions& options,
@@ -124,8 +135,11 @@ Engine open_part(const PlanSet& set, const PlanSet::Part& part, const std::strin
 
 void check_fit(const PlanSet& set, const PlanSet::Part& part, const std::string& path, const EngineInfo& first,
                const EngineInfo& info) {
-  if (!same_ports(info.inputs, first.inputs) || !same_ports(info.outputs, first.outputs))
-    refuse_set(set, path, fmt::format("its plan '{}' has other inputs or outputs than the first", part.file));
+  for (const auto& [own, other] : {std::pair(&info.inputs, &first.inputs), std::pair(&info.outputs, &first.outputs)})
+    if (!same_ports(*own, *other))
+      refuse_set(set, path,
+                 fmt::format("its plan '{}' has other inputs or outputs than the first: {} in place of {}", part.file,
+                             described(*own), described(*other)));
   for (const BatchProfile& p : part.profiles)
     for (const std::int64_t batch : {p.min, p.max})
       if (!info.profiles.empty() && !in_profiles(info.profiles, batch))
@@ -140,6 +154,9 @@ void add_member(RoutedEngine& engine, const PlanSet::Part& part, const Engine& m
     all = one;
     all.profiles.clear();
     all.max_batch = 0;
+    for (std::vector<Port>* ports : {&all.inputs, &all.outputs})
+      for (Port& port : *ports)
+        if (!port.shape.empty()) port.shape[0] = -1;
   } else {
     all.backend_display_name += " + " + one.backend_display_name;
     all.sdk_version += " + " + one.sdk_version;

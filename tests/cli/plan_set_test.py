@@ -7,7 +7,7 @@ from harness import CliTest, read_npy, write_npy
 
 BOTH = ("--backend", "fake,twin")
 # One image: the twin is faster. Eight: the other one is.
-SPEEDS = {"FERRY_TWIN_MS": "0,20", "FERRY_FAKE_MS": "60,1"}
+SPEEDS = {"FERRY_TWIN_MS": "0,10", "FERRY_FAKE_MS": "30,1"}
 SHORT = ("--runs", 3, "--seconds", 0)
 
 

@@ -92,6 +92,39 @@ TEST_F(PlanSets, AnOpenedSetSendsRequestsToTheirPlans) {
   EXPECT_THAT(error_of([&] { session.wait(); }).cause(), HasSubstr("without a request"));
 }
 
+// ferry's latency engine does, and TensorRT does not.
+TEST_F(PlanSets, EnginesMayWriteTheirDynamicBatchDifferently) {
+  for (const char* who : {"FERRY_TWIN_MODE", "FERRY_FAKE_MODE"}) {
+    set(who, "zero_batch");
+    std::filesystem::remove_all(path("cache"));
+    build();
+    const Engine engine = open_engine(set_);
+    EXPECT_EQ(engine.info().inputs[0].shape, (Shape{-1, 3, 32, 32})) << who;
+    EXPECT_EQ(engine.info().outputs[0].shape, (Shape{-1, 10})) << who;
+    Session session = engine.new_session();
+    for (const std::int64_t batch : {1, 8})
+      EXPECT_EQ(session.run(Tensor::random_normal({batch, 3, 32, 32}, 5).view()).shape(), (Shape{batch, 10}));
+    ::unsetenv(who);
+  }
+}
+
+// What matters is refused, and said.
+TEST_F(PlanSets, APlanOfAnotherNetworkDoesNotFit) {
+  build();
+  ResNetArchitecture other = tiny_architecture();
+  other.num_classes = 11;
+  ExportOptions options;
+  options.height = options.width = 32;
+  export_onnx(random_resnet(other, 1), options).save(path("other.onnx"));
+  BuildRequest foreign = request(path("net.twin.plan"));
+  foreign.onnx_path = path("other.onnx");
+  foreign.backend = "twin";
+  foreign.options.profiles = {{1, 1, 1}};
+  const std::string digest = build_engine(foreign).sidecar.plan_sha256;
+  rewrite([&](nlohmann::json& json) { json["plans"][1]["plan_sha256"] = digest; });
+  EXPECT_THAT(refusal().cause(), HasSubstr("float32 Nx11 in place of 'output' float32 Nx10"));
+}
+
 TEST_F(PlanSets, StagingAndSubmitGoToTheSameEngine) {
   build();
   Session session = open_engine(set_).new_session();
@@ -199,6 +232,17 @@ TEST_F(PlanSets, CancellingLeavesAnOldSetAsItWas) {
   };
   EXPECT_EQ(error_of([&] { build_plan_set(request); }).stage(), Stage::kInterrupted);
   EXPECT_EQ(slurp(set_), before);
+}
+
+TEST_F(PlanSets, ASetThatCannotBeOpenedIsNotKept) {
+  PlanSetRequest request = wanted();
+  request.build.progress = [](const std::string& phase, std::int64_t, std::int64_t) {
+    if (phase.find("measuring") != std::string::npos) set("FERRY_TWIN_FAIL", "open");
+    return true;
+  };
+  EXPECT_THAT(error_of([&] { build_plan_set(request); }).cause(),
+              HasSubstr("cannot be opened: its plan 'net.twin.plan'"));
+  EXPECT_FALSE(std::filesystem::exists(set_));
 }
 
 TEST_F(PlanSets, ThePlaceOfASinglePlanIsTakenOver) {
