@@ -5,9 +5,9 @@
 
 #include "cuda/machine.h"
 #include "cuda/onnx_graph.h"
-#include "cuda/pack.h"
 #include "cuda/plan_file.h"
 #include "cuda/support.h"
+#include "cuda/weights.h"
 #include "nvinfer/failure.h"
 #include "nvinfer/gpu_engine.h"
 #include "nvinfer/io_json.h"
@@ -65,11 +65,13 @@ class Build {
   void run() {
     step(0);
     choose();
-    pack();
+    weights_ = pack_weights(read_, target_.machine, plan_.batches, [this](std::int64_t done, std::int64_t all) {
+      step(kBar / 10 + kBar * 8 / 10 * done / all);
+    });
     plan_.weights = weights_;
     // What opening will do: a plan that could not be opened must not be written.
     for (const PlannedBatch& batch : plan_.batches)
-      make_program(plan_.layers, batch.tiles, plan_.places, weights_.size(), batch.images, target_.machine);
+      make_program(plan_.layers, batch.tiles, batch.places, weights_.size(), batch.images, target_.machine);
     nvinfer::write_to(args_.plan, plan_head(plan_), "the plan");
     nvinfer::write_to(args_.plan, weights_.data(), weights_.size(), "the plan");
     nvinfer::write_to(args_.report_json, report(), "the build report");
@@ -84,7 +86,6 @@ class Build {
     if (args_.progress.step(args_.progress.user, "building engine", done, kBar) != 0) throw nvinfer::cancelled();
   }
 
-  /// Tiles for the smallest batch first; the others must keep its packing, because they share the weights.
   void choose() {
     plan_.gpu = target_.gpu;
     plan_.compute_capability = target_.compute_capability;
@@ -93,41 +94,9 @@ class Build {
     plan_.layers = read_.layers;
     plan_.profiles = options_.profiles;
     for (const int images : wanted_batches(options_, plan_.layers.batch)) {
-      const bool first = plan_.batches.empty();
-      const Choice choice =
-          choose_tiles(plan_.layers, images, target_.machine, first ? nullptr : &plan_.batches.front().tiles);
-      plan_.batches.push_back({images, choice.tiles, choice.ns / 1e6});
+      const Choice choice = choose_tiles(plan_.layers, images, target_.machine);
+      plan_.batches.push_back({images, choice.tiles, {}, choice.ns / 1e6});
       step(kBar / 10);
-    }
-  }
-
-  std::uint64_t put(const std::string& bytes) {
-    weights_.resize((weights_.size() + 255) / 256 * 256, '\0');
-    const std::uint64_t at = weights_.size();
-    weights_ += bytes;
-    return at;
-  }
-
-  void pack() {
-    const auto& layers = plan_.layers;
-    for (std::size_t i = 0; i < layers.layers.size(); ++i) {
-      const Layer& layer = layers.layers[i];
-      const LayerWeights& from = read_.weights[i];
-      const int in = layers.in(layer).channels, out = layers.out(layer).channels;
-      Place place;
-      if (layer.kind == LayerKind::kConv) {
-        const PlannedBatch& first = plan_.batches.front();
-        const auto conv = describe_conv(layers, layer, first.tiles[i], first.images,
-                                        stack_room(layers, target_.machine.shared_bytes));
-        place.weights = put(pack_conv(*conv, out, in, layer.kernel, from.weights));
-        place.bias = put(pack_bias(from.bias, out, conv->N));
-      } else if (layer.kind == LayerKind::kDense) {
-        place.weights = put(pack_dense(out, in, from.weights));
-        place.bias = put(pack_bias(from.bias, out, out));
-      }
-      plan_.places.push_back(place);
-      step(kBar / 10 +
-           kBar * 8 / 10 * static_cast<std::int64_t>(i + 1) / static_cast<std::int64_t>(layers.layers.size()));
     }
   }
 

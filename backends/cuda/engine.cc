@@ -72,7 +72,7 @@ void Engine::upload() {
   std::string phases;
   for (const PlannedBatch& batch : plan_.batches) {
     const Machine machine{device_.multiprocessors, device_.shared_bytes};
-    Table table{make_program(plan_.layers, batch.tiles, plan_.places, plan_.weights.size(), batch.images, machine)};
+    Table table{make_program(plan_.layers, batch.tiles, batch.places, plan_.weights.size(), batch.images, machine)};
     const auto put = [&](const auto& rows) {
       const std::size_t at = phases.size();
       phases.append(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(rows[0]));

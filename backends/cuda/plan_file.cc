@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 
 constexpr char kMagic[] = "ferrylat";
 // Goes up when the order of the packed weights or the meaning of a tile changes.
-constexpr std::uint32_t kFormat = 1;
+constexpr std::uint32_t kFormat = 2;
 constexpr std::size_t kPreamble = 32, kAlignment = 256, kMaxLayers = 4096;
 
 struct Preamble {
@@ -70,28 +70,26 @@ LayerKind kind_named(const std::string& name) {
   damaged("there is no layer kind '" + name + "'");
 }
 
-Json layer_json(const Layer& layer, const Place& place) {
+Json layer_json(const Layer& layer) {
   Json json{{"name", layer.name}, {"kind", kind_name(layer.kind)}, {"in", layer.in}, {"out", layer.out}};
   if (layer.kind == LayerKind::kConv) {
     json.update({{"kernel", layer.kernel}, {"stride", layer.stride}, {"relu", layer.relu}});
     if (layer.residual >= 0) json["residual"] = layer.residual;
   }
-  if (layer.kind == LayerKind::kConv || layer.kind == LayerKind::kDense)
-    json.update({{"weights", place.weights}, {"bias", place.bias}});
   return json;
 }
 
 Json batch_json(const PlannedBatch& batch) {
-  Json tiles = Json::array();
+  Json tiles = Json::array(), places = Json::array();
   for (const Tile& t : batch.tiles) tiles.push_back({t.mf, t.nf, t.wm, t.wn, t.passes});
-  return {{"images", batch.images}, {"predicted_ms", batch.predicted_ms}, {"tiles", tiles}};
+  for (const Place& place : batch.places) places.push_back({place.weights, place.bias});
+  return {{"images", batch.images}, {"predicted_ms", batch.predicted_ms}, {"tiles", tiles}, {"places", places}};
 }
 
 Json describe(const Plan& plan) {
   Json tensors = Json::array(), layers = Json::array(), batches = Json::array();
   for (const Shape& s : plan.layers.tensors) tensors.push_back({s.height, s.width, s.channels});
-  for (std::size_t i = 0; i < plan.layers.layers.size(); ++i)
-    layers.push_back(layer_json(plan.layers.layers[i], plan.places[i]));
+  for (const Layer& layer : plan.layers.layers) layers.push_back(layer_json(layer));
   for (const PlannedBatch& batch : plan.batches) batches.push_back(batch_json(batch));
   Json profiles = Json::array();
   for (const nvinfer::Profile& p : plan.profiles) profiles.push_back({p.min, p.opt, p.max});
@@ -121,12 +119,11 @@ int whole(const Json& object, const char* key, int otherwise) {
   return object.contains(key) ? whole(object[key]) : otherwise;
 }
 
-/// Where something begins in the weights; 0 where the key is absent. nlohmann would convert any number, one beyond the
-/// type with undefined behaviour.
-std::uint64_t offset(const Json& object, const char* key) {
-  if (!object.contains(key)) return 0;
-  if (!object[key].is_number_unsigned()) damaged("an offset is no whole number");
-  return object[key].get<std::uint64_t>();
+/// Where something begins in the weights. nlohmann would convert any number, one beyond the type with undefined
+/// behaviour.
+std::uint64_t offset(const Json& value) {
+  if (!value.is_number_unsigned()) damaged("an offset is no whole number");
+  return value.get<std::uint64_t>();
 }
 
 void read_layer(const Json& json, Plan& plan) {
@@ -140,7 +137,6 @@ void read_layer(const Json& json, Plan& plan) {
   layer.stride = whole(json, "stride", 1);
   layer.relu = json.value("relu", false);
   plan.layers.layers.push_back(std::move(layer));
-  plan.places.push_back({offset(json, "weights"), offset(json, "bias")});
 }
 
 PlannedBatch read_batch(const Json& json) {
@@ -149,6 +145,7 @@ PlannedBatch read_batch(const Json& json) {
   batch.predicted_ms = json.at("predicted_ms").get<double>();
   for (const Json& t : json.at("tiles"))
     batch.tiles.push_back({whole(t.at(0)), whole(t.at(1)), whole(t.at(2)), whole(t.at(3)), whole(t.at(4))});
+  for (const Json& place : json.at("places")) batch.places.push_back({offset(place.at(0)), offset(place.at(1))});
   return batch;
 }
 
@@ -175,9 +172,8 @@ void check_batches(const Plan& plan) {
   int before = 0;
   for (const PlannedBatch& batch : plan.batches) {
     if (batch.images <= before || batch.images > kMaxImages) damaged("its batch sizes are not in order");
-    if (batch.tiles.size() != plan.layers.layers.size()) damaged("a batch has tiles for another number of layers");
-    for (std::size_t i = 0; i < batch.tiles.size(); ++i)
-      if (!same_packing(batch.tiles[i], plan.batches.front().tiles[i])) damaged("its batches need other weights");
+    if (batch.tiles.size() != plan.layers.layers.size() || batch.places.size() != plan.layers.layers.size())
+      damaged("a batch has tiles or weights for another number of layers");
     before = batch.images;
   }
   for (const nvinfer::Profile& p : plan.profiles) {

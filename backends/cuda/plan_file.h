@@ -22,8 +22,9 @@ namespace ferry::latency {
 
 struct PlannedBatch {
   int images = 1;
-  std::vector<Tile> tiles;  // one for each layer
-  double predicted_ms = 0;  // by the model, on the GPU that the plan was made for
+  std::vector<Tile> tiles;    // one for each layer
+  std::vector<Place> places;  // one for each layer; batches whose tiles read the same packing may share them
+  double predicted_ms = 0;    // by the model, on the GPU that the plan was made for
   bool operator==(const PlannedBatch&) const = default;
 };
 
@@ -31,7 +32,6 @@ struct Plan {
   std::string gpu, compute_capability;  // what it was made for
   int multiprocessors = 0, shared_bytes = 0;
   Layers layers;
-  std::vector<Place> places;  // one for each layer
   std::vector<nvinfer::Profile> profiles;
   std::vector<PlannedBatch> batches;  // every batch of the profiles, ascending
   std::string_view weights;           // owned by someone else

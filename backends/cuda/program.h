@@ -13,6 +13,7 @@ namespace ferry::latency {
 /// Where a layer's values lie in the packed weights.
 struct Place {
   std::uint64_t weights = 0, bias = 0;  // byte offsets
+  bool operator==(const Place&) const = default;
 };
 
 struct Program {

@@ -116,7 +116,7 @@ struct Candidate {
 };
 
 std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, int images, const Machine& machine,
-                                  int room, const Tile* keep) {
+                                  int room) {
   std::vector<Candidate> all;
   Tile t;
   for (t.mf = 1; t.mf <= 2; t.mf *= 2)
@@ -124,7 +124,6 @@ std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, int 
       for (t.wm = 1; t.wm <= kWarps; t.wm *= 2)
         for (t.wn = 1; t.wm * t.wn <= kWarps; t.wn *= 2)
           for (t.passes = 1; t.passes <= 8; t.passes *= 2) {
-            if (keep != nullptr && !same_packing(t, *keep)) continue;
             const auto d = describe_conv(layers, layer, t, images, room);
             if (!d) continue;
             all.push_back({t, *d, phase_cost(*d, machine, waves(d->mt * d->nt, machine.multiprocessors), room)});
@@ -134,12 +133,8 @@ std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, int 
 
 class Chooser {
  public:
-  Chooser(const Layers& layers, int images, const Machine& machine, const std::vector<Tile>* fixed)
-      : layers_(layers),
-        images_(images),
-        machine_(machine),
-        fixed_(fixed),
-        room_(stack_room(layers, machine.shared_bytes)) {
+  Chooser(const Layers& layers, int images, const Machine& machine)
+      : layers_(layers), images_(images), machine_(machine), room_(stack_room(layers, machine.shared_bytes)) {
     choice_.tiles.resize(layers.layers.size());
   }
 
@@ -167,7 +162,7 @@ class Chooser {
   std::vector<Candidate> options(int index) const {
     const auto i = static_cast<std::size_t>(index);
     const Layer& layer = layers_.layers[i];
-    auto found = candidates(layers_, layer, images_, machine_, room_, fixed_ != nullptr ? &(*fixed_)[i] : nullptr);
+    auto found = candidates(layers_, layer, images_, machine_, room_);
     if (!found.empty()) return found;
     if (images_ > 1 && layer.stride == 2 && layer.in != 0 && layers_.in(layer).height % 2 != 0)
       throw nvinfer::Failure(
@@ -204,7 +199,6 @@ class Chooser {
   const Layers& layers_;
   int images_;
   const Machine& machine_;
-  const std::vector<Tile>* fixed_;
   int room_;
   Choice choice_;
 };
@@ -265,11 +259,11 @@ double phase_cost(const ConvDesc& d, const Machine& machine, int wave_count, int
          machine.weights_share * b / machine.l2_bytes + alone;
 }
 
-Choice choose_tiles(const Layers& layers, int images, const Machine& machine, const std::vector<Tile>* fixed) {
+Choice choose_tiles(const Layers& layers, int images, const Machine& machine) {
   if (stack_room(layers, machine.shared_bytes) < kClassifierBytes)
     throw nvinfer::Failure("graph", "the network has too many layers for this GPU's shared memory",
                            "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
-  return Chooser(layers, images, machine, fixed).run();
+  return Chooser(layers, images, machine).run();
 }
 
 }  // namespace ferry::latency

@@ -33,8 +33,6 @@ struct Tile {
   bool operator==(const Tile&) const = default;
   int channels() const { return wn * nf * 8; }
 };
-/// Tiles that read the same packed weights.
-inline bool same_packing(const Tile& a, const Tile& b) { return a.passes == b.passes && a.channels() == b.channels(); }
 
 /// The next power of two from 64 on: what a tensor's channels are padded to, with zeros.
 int padded_channels(int channels);
@@ -55,9 +53,8 @@ struct Choice {
   std::vector<Tile> tiles;  // one for each layer; of no meaning for pools and the classifier
   double ns = 0;            // of the whole pass, by the model
 };
-/// The cheapest tiles for a batch of `images`. `fixed`, if given, is an earlier choice whose packing must be kept.
-/// Throws nvinfer::Failure naming a layer that fits in no shape.
-Choice choose_tiles(const Layers& layers, int images, const Machine& machine, const std::vector<Tile>* fixed = nullptr);
+/// The cheapest tiles for a batch of `images`. Throws nvinfer::Failure naming a layer that fits in no shape.
+Choice choose_tiles(const Layers& layers, int images, const Machine& machine);
 
 /// Waves of a phase's tiles over the blocks.
 inline int waves(int tiles, int blocks) { return (tiles + blocks - 1) / blocks; }
