@@ -67,6 +67,7 @@ function(ferry_cuda_kernels name file)
   endif()
   ferry_gencode(gencode ${kernels_MINIMUM})
   set(FERRY_KERNELS_NAME "${name}")
+  cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
   set(FERRY_KERNELS_FILE "")
   set(embed "${CMAKE_CURRENT_BINARY_DIR}/kernels_${name}.cc")
   if(gencode AND NOT FERRY_NVCC_PROBLEM)
@@ -78,8 +79,8 @@ function(ferry_cuda_kernels name file)
     add_custom_command(OUTPUT "${FERRY_KERNELS_FILE}"
       COMMAND "${FERRY_NVCC}" -fatbin -std=c++20 -O3 --threads=2 ${host_compiler} ${gencode} ${kernels_OPTIONS}
               "-I${PROJECT_SOURCE_DIR}/backends" -MD -MF "${FERRY_KERNELS_FILE}.d" -MT "${FERRY_KERNELS_FILE}"
-              -o "${FERRY_KERNELS_FILE}" "${CMAKE_CURRENT_SOURCE_DIR}/${file}"
-      MAIN_DEPENDENCY "${file}" DEPFILE "${FERRY_KERNELS_FILE}.d" VERBATIM COMMENT "Compiling ${file} for ${FERRY_CUDA_ARCHITECTURES}")
+              -o "${FERRY_KERNELS_FILE}" "${file}"
+      MAIN_DEPENDENCY "${file}" DEPFILE "${FERRY_KERNELS_FILE}.d" VERBATIM COMMENT "Compiling kernels ${name} for ${FERRY_CUDA_ARCHITECTURES}")
     set_source_files_properties("${embed}" PROPERTIES OBJECT_DEPENDS "${FERRY_KERNELS_FILE}")
   endif()
   configure_file("${PROJECT_SOURCE_DIR}/cmake/kernels.cc.in" "${embed}" @ONLY)

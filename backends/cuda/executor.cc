@@ -1,16 +1,22 @@
 #include "cuda/executor.h"
 
 #include <atomic>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "cuda/boxes.h"
 #include "cuda/engine.h"
+#include "cuda/watchdog.h"
 #include "cuda_support/tensor_map.h"
 #include "nvinfer/failure.h"
 
 namespace ferry::latency {
 
 Executor::Executor(const Engine& engine, void* arena)
-    : engine_(engine), arena_(static_cast<char*>(arena)), failed_(sizeof(unsigned)) {
+    : engine_(engine),
+      arena_(static_cast<char*>(arena)),
+      watchdog_seconds_(watchdog_seconds(std::getenv("FERRY_WATCHDOG"))),
+      failed_(sizeof(unsigned)) {
   *static_cast<unsigned*>(failed_.data()) = 0;
 }
 
@@ -22,7 +28,7 @@ void Executor::bind(int, std::int64_t batch, const std::vector<void*>& inputs, c
   net_.input = static_cast<const float*>(inputs.front());
   net_.output = static_cast<float*>(outputs.front());
   net_.failed = static_cast<unsigned*>(failed_.data());  // pinned memory has one address on both sides
-  net_.watchdog = kWatchdogCycles;
+  net_.watchdog = watchdog_cycles(watchdog_seconds_);
   stream_ = stream;
   forget_meetings();
   if (engine_.device().major >= 9) describe_to_copy_engine(batch);
@@ -55,8 +61,8 @@ void Executor::finish() {
   forget_meetings();
   throw nvinfer::Failure(
       "GPU",
-      "the parts of the kernel waited for each other for more than two seconds and gave up: the "
-      "result is lost",
+      "the parts of the kernel waited for each other for more than " + nlohmann::json(watchdog_seconds_).dump() +
+          " seconds and gave up: the result is lost",
       "run again; another program may have held the GPU. If it comes back, use --backend tensorrt and "
       "please report it");
 }

@@ -14,8 +14,6 @@ class Engine;
 
 /// The arena begins with the counters by which the blocks meet.
 inline constexpr std::size_t kCounterBytes = kShards * kShardStride * sizeof(unsigned);
-/// How long blocks wait for each other before they give up, in clock cycles: about two seconds.
-inline constexpr long long kWatchdogCycles = 4'000'000'000;
 
 class Executor final : public nvinfer::Executor {
  public:
@@ -39,6 +37,7 @@ class Executor final : public nvinfer::Executor {
 
   const Engine& engine_;
   char* arena_;
+  double watchdog_seconds_;
   cuda::PinnedBuffer failed_;  // the kernel writes here only when it gives up
   cuda::PinnedBuffer maps_;    // one for each convolution, for the copy engine of compute capability 9.0 and later
   cuda::DeviceBuffer device_maps_;

@@ -17,6 +17,7 @@
 #include "cuda/pack.h"
 #include "cuda_support/stream.h"
 #include "gpu/latency_emulator.h"
+#include "gpu/latency_plan.h"
 #include "gpu/resnet_onnx.h"
 #include "nvinfer/failure.h"
 #include "nvinfer/session.h"
@@ -26,35 +27,6 @@ namespace {
 
 using ferry::testing::ResNetSpec;
 using Json = nlohmann::json;
-
-int append(void* user, const void* data, std::size_t size) {
-  static_cast<std::string*>(user)->append(static_cast<const char*>(data), size);
-  return 0;
-}
-
-std::string build(const std::string& onnx, int min, int max) {
-  std::string plan, report;
-  const Json options{{"profiles", {{{"min", min}, {"opt", min}, {"max", max}}}}};
-  const std::string text = options.dump();
-  ferry_build_args args{};
-  args.struct_size = sizeof args;
-  args.onnx = onnx.data();
-  args.onnx_size = onnx.size();
-  args.options_json = text.c_str();
-  args.plan = {append, &plan};
-  args.report_json = {append, &report};
-  nvinfer::build(args);
-  return plan;
-}
-
-std::shared_ptr<Engine> open(const std::string& plan) {
-  ferry_open_args args{};
-  args.struct_size = sizeof args;
-  args.plan = plan.data();
-  args.plan_size = plan.size();
-  args.options_json = "{}";
-  return std::make_shared<Engine>(args);
-}
 
 std::vector<float> normal(std::size_t count, unsigned seed) {
   std::mt19937 random(seed);
@@ -87,7 +59,7 @@ class LatencyGpu : public ::testing::Test {
 class Bench {
  public:
   Bench(const std::string& plan_bytes, std::int64_t batch)
-      : engine_(open(plan_bytes)),
+      : engine_(open_plan(plan_bytes)),
         current_(engine_->context()),
         plan_(read_plan(plan_bytes)),
         program_(engine_->program_for(batch)),
@@ -183,7 +155,7 @@ class Bench {
 };
 
 void check_layers_of(const ResNetSpec& spec, int batch, unsigned seed) {
-  const std::string plan = build(ferry::testing::resnet_onnx(spec, seed), batch, batch);
+  const std::string plan = build_plan(ferry::testing::resnet_onnx(spec, seed), batch, batch);
   Bench bench(plan, batch);
   double worst = 0;
   for (std::size_t p = 0; p < bench.phases(); ++p) {
@@ -242,8 +214,8 @@ struct Runner {
 TEST_F(LatencyGpu, SoakGivesTheSameBitsEveryTime) {
   const char* asked = std::getenv("FERRY_SOAK_RUNS");
   const int runs = asked != nullptr ? std::atoi(asked) : 2000;
-  const std::string plan = build(ferry::testing::resnet_onnx({}, 7), 1, 1);
-  Runner runner(open(plan));
+  const std::string plan = build_plan(ferry::testing::resnet_onnx({}, 7), 1, 1);
+  Runner runner(open_plan(plan));
   const auto input = normal(runner.engine->inputs()[0].row_bytes / 4, 3);
   const auto first = runner.run(1, input);
   std::vector<double> milliseconds;
@@ -260,8 +232,8 @@ TEST_F(LatencyGpu, SoakGivesTheSameBitsEveryTime) {
 }
 
 TEST_F(LatencyGpu, SessionsInThreadsDoNotWaitForEachOtherForEver) {
-  const std::string plan = build(ferry::testing::resnet_onnx({{1, 1, 1, 1}}, 7), 1, 4);
-  const auto engine = open(plan);
+  const std::string plan = build_plan(ferry::testing::resnet_onnx({{1, 1, 1, 1}}, 7), 1, 4);
+  const auto engine = open_plan(plan);
   const auto input = normal(engine->inputs()[0].row_bytes, 3);  // four images
   const auto expected = Runner(engine).run(4, input);
   std::vector<std::thread> threads;
@@ -277,8 +249,8 @@ TEST_F(LatencyGpu, SessionsInThreadsDoNotWaitForEachOtherForEver) {
 }
 
 TEST_F(LatencyGpu, TimesEveryBatchOfResNet101) {
-  const std::string plan = build(ferry::testing::resnet_onnx({}, 7), 1, kMaxImages);
-  Runner runner(open(plan));
+  const std::string plan = build_plan(ferry::testing::resnet_onnx({}, 7), 1, kMaxImages);
+  Runner runner(open_plan(plan));
   for (std::int64_t batch = 1; batch <= kMaxImages; ++batch) {
     const auto input = normal(runner.engine->inputs()[0].row_bytes / 4 * static_cast<std::size_t>(batch), 3);
     std::vector<double> milliseconds;

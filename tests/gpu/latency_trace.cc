@@ -1,0 +1,195 @@
+// Where the cycles of a run of ferry's latency engine go. The kernel is compiled with clock stamps, which cost a
+// little: the shares count, not the sum.
+//
+//   gpu_latency_trace [BATCH] [MODEL.onnx]     without a model: ResNet-101 at 224 with seeded weights
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+#include "cuda/executor.h"
+#include "cuda_support/stream.h"
+#include "gpu/latency_plan.h"
+#include "gpu/resnet_onnx.h"
+#include "nvinfer/failure.h"
+
+namespace ferry::cuda {
+KernelImage kernels_resnet_trace();
+}
+
+namespace ferry::latency {
+namespace {
+
+constexpr int kStamps = 16, kRuns = 20;
+
+/// What a block does in a phase, in this order; cycles of each.
+enum Part { kMeeting, kActivations, kEarlierTiles, kProducts, kPartialSums, kStore, kArrival, kParts };
+constexpr std::array<const char*, kParts> kNames{
+    "waiting for the grid", "waiting for activations", "tiles but the last", "products",
+    "partial sums",         "summing and storing",     "saying stored"};
+using Cycles = std::array<double, kParts>;
+
+/// A block's stamps of one phase, as kernel.cuh sets them.
+struct Stamps {
+  const long long* at;
+  double between(int from, int to) const { return std::max(0.0, static_cast<double>(at[to] - at[from])); }
+};
+
+/// `next`: the block's stamps of the phase behind, or null. The classifier and the pools set only what they have.
+Cycles cycles_of(Stamps here, const long long* next, bool first, bool conv) {
+  Cycles c{};
+  if (!first) c[kMeeting] = here.between(9, 10);
+  const double done = next != nullptr ? static_cast<double>(next[9]) : static_cast<double>(here.at[5]);
+  if (!conv) {
+    c[kStore] = std::max(0.0, done - static_cast<double>(here.at[10]));
+    return c;
+  }
+  c[kEarlierTiles] = here.between(10, 0);
+  c[kActivations] = std::max(0.0, static_cast<double>(here.at[1] - std::max(here.at[0], here.at[10])));
+  c[kProducts] = here.between(1, 6);
+  c[kPartialSums] = here.between(6, 3);
+  c[kStore] = here.between(3, 4);
+  c[kArrival] = std::max(0.0, done - static_cast<double>(here.at[4]));
+  return c;
+}
+
+std::string kind_of(const Program& program, const Phase& phase) {
+  if (phase.kind != kPhaseConv)
+    return phase.kind == kPhaseMaxPool ? "max pool" : phase.kind == kPhaseAvgPool ? "average" : "classifier";
+  const ConvDesc& c = program.convs[static_cast<std::size_t>(phase.conv[0])];
+  std::string text = std::to_string(c.OH) + "x" + std::to_string(c.OW);
+  text += c.kind == kStem ? " stem" : c.kind == kConv3x3 ? " 3x3" : " 1x1";
+  if (c.kind != kStem && c.stride == 2) text += " /2";
+  text += " " + std::to_string(c.C) + ">" + std::to_string(c.N);
+  return phase.convs > 1 ? text + " and another" : text;
+}
+
+class Tracer {
+ public:
+  Tracer(const std::string& plan, std::int64_t batch)
+      : engine_(open_plan(plan)),
+        current_(engine_->context()),
+        program_(engine_->program_for(batch)),
+        arena_(engine_->arena_bytes()),
+        input_(engine_->inputs()[0].row_bytes * static_cast<std::size_t>(batch)),
+        output_(engine_->outputs()[0].row_bytes * static_cast<std::size_t>(batch)),
+        kernels_(cuda::kernels_resnet_trace()),
+        function_(kernels_.function("ferry_resnet")),
+        executor_(*engine_, arena_.data()),
+        blocks_(engine_->launch().grid[0]),
+        stamps_(program_.phases.size() * blocks_ * kStamps),
+        device_stamps_(stamps_.size() * sizeof(long long)) {
+    cuda::allow_shared(function_, engine_->launch().shared_bytes);
+    cuda::fill_bytes(input_.data(), 0, input_.size(), stream_.handle());
+    executor_.bind(0, batch, {input_.data()}, {output_.data()}, stream_.handle());
+    executor_.net().trace = static_cast<long long*>(device_stamps_.data());
+  }
+
+  /// Mean cycles of a phase over runs and over the blocks that have work in it.
+  std::vector<Cycles> run() {
+    std::vector<Cycles> sums(program_.phases.size());
+    for (int i = -5; i < kRuns; ++i) {
+      launch();
+      if (i >= 0)
+        for (std::size_t p = 0; p < sums.size(); ++p) add(p, sums[p]);
+    }
+    return sums;
+  }
+  const Program& program() const { return program_; }
+
+ private:
+  void launch() {
+    void* arguments[] = {&executor_.net()};
+    cuda::launch(function_, engine_->launch(), arguments, stream_.handle());
+    cuda::copy_to_host(stamps_.data(), device_stamps_.data(), device_stamps_.size(), stream_.handle());
+    stream_.synchronize();
+    executor_.finish();
+  }
+  const long long* stamps(std::size_t p, std::size_t block) const {
+    return p < program_.phases.size() ? &stamps_[(p * blocks_ + block) * kStamps] : nullptr;
+  }
+  void add(std::size_t p, Cycles& to) const {
+    const Phase& phase = program_.phases[p];
+    const bool conv = phase.kind == kPhaseConv;
+    const std::size_t working = conv ? std::min<std::size_t>(blocks_, static_cast<std::size_t>(phase.tiles)) : blocks_;
+    for (std::size_t block = 0; block < working; ++block) {
+      const Cycles c = cycles_of({stamps(p, block)}, stamps(p + 1, block), p == 0, conv);
+      for (int part = 0; part < kParts; ++part)
+        to[static_cast<std::size_t>(part)] += c[static_cast<std::size_t>(part)] / static_cast<double>(working) / kRuns;
+    }
+  }
+
+  std::shared_ptr<Engine> engine_;
+  cuda::Current current_;
+  Program program_;
+  cuda::Stream stream_;
+  cuda::DeviceBuffer arena_, input_, output_;
+  cuda::Kernels kernels_;
+  CUfunc_st* function_;
+  Executor executor_;
+  std::size_t blocks_;
+  std::vector<long long> stamps_;
+  cuda::DeviceBuffer device_stamps_;
+};
+
+void print_row(const std::string& name, int phases, const Cycles& cycles, double all) {
+  double sum = 0;
+  for (const double c : cycles) sum += c;
+  std::printf("%-34s %3d %9.0f %5.1f%%", name.c_str(), phases, sum / phases, 100 * sum / all);
+  for (const double c : cycles) std::printf(" %8.0f", c / phases);
+  std::printf("\n");
+}
+
+void print(const Program& program, const std::vector<Cycles>& phases) {
+  struct Kind {
+    int phases = 0;
+    Cycles cycles{};
+  };
+  std::vector<std::string> order;
+  std::map<std::string, Kind> kinds;
+  Kind total;
+  double all = 0;
+  for (std::size_t p = 0; p < phases.size(); ++p) {
+    const std::string name = kind_of(program, program.phases[p]);
+    Kind& kind = kinds[name];
+    if (kind.phases++ == 0) order.push_back(name);
+    ++total.phases;
+    for (std::size_t part = 0; part < kParts; ++part) {
+      kind.cycles[part] += phases[p][part];
+      total.cycles[part] += phases[p][part];
+      all += phases[p][part];
+    }
+  }
+  std::printf("cycles of a phase, mean over the blocks that work in it\n");
+  std::printf("%-34s %3s %9s %6s  grid, activations, earlier tiles, products, partial sums, store, saying stored\n", "",
+              "", "a phase", "share");
+  for (const std::string& name : order) print_row(name, kinds[name].phases, kinds[name].cycles, all);
+  print_row("all phases", total.phases, total.cycles, all);
+  std::printf("\n%.0f cycles in all:\n", all);
+  for (std::size_t part = 0; part < kParts; ++part)
+    std::printf("  %-24s %9.0f %5.1f%%\n", kNames[part], total.cycles[part], 100 * total.cycles[part] / all);
+}
+
+std::string model_of(const char* path) {
+  if (path == nullptr) return ferry::testing::resnet_onnx({}, 7);
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+}  // namespace
+}  // namespace ferry::latency
+
+int main(int argc, char** argv) try {
+  const int batch = argc > 1 ? std::atoi(argv[1]) : 1;
+  const std::string plan =
+      ferry::latency::build_plan(ferry::latency::model_of(argc > 2 ? argv[2] : nullptr), batch, batch);
+  ferry::latency::Tracer tracer(plan, batch);
+  ferry::latency::print(tracer.program(), tracer.run());
+  return 0;
+} catch (const std::exception& failure) {  // also nvinfer::Failure
+  std::fprintf(stderr, "gpu_latency_trace: %s\n", failure.what());
+  return 1;
+}
