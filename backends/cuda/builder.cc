@@ -7,7 +7,9 @@
 #include "cuda/onnx_graph.h"
 #include "cuda/plan_file.h"
 #include "cuda/support.h"
+#include "cuda/tune.h"
 #include "cuda/weights.h"
+#include "cuda_support/error.h"
 #include "nvinfer/failure.h"
 #include "nvinfer/gpu_engine.h"
 #include "nvinfer/io_json.h"
@@ -28,11 +30,9 @@ void refuse_option(bool given, const char* key, const char* why) {
 BuildOptions read_options(const ferry_build_args& args) {
   const BuildOptions options = nvinfer::parse_build_options(args.options_json);
   refuse_option(options.workspace_bytes.has_value(), "workspace_bytes", "it needs no workspace");
-  refuse_option(options.optimization_level.has_value(), "optimization_level", "it has no levels");
   refuse_option(options.tf32, "tf32", "it computes in FP16");
   refuse_option(!options.tactics.empty(), "tactics", "it has no kernels but its own");
   refuse_option(options.aux_streams.has_value(), "aux_streams", "its branches run in one kernel");
-  refuse_option(options.timing_runs.has_value(), "timing_runs", "it plans by a model and times nothing");
   return options;
 }
 
@@ -66,7 +66,7 @@ class Build {
     step(0);
     choose();
     weights_ = pack_weights(read_, target_.machine, plan_.batches, [this](std::int64_t done, std::int64_t all) {
-      step(kBar / 10 + kBar * 8 / 10 * done / all);
+      step(kBar * 6 / 10 + kBar * 3 / 10 * done / all);
     });
     plan_.weights = weights_;
     // What opening will do: a plan that could not be opened must not be written.
@@ -96,8 +96,33 @@ class Build {
     for (const int images : wanted_batches(options_, plan_.layers.batch)) {
       const Choice choice = choose_tiles(plan_.layers, images, target_.machine);
       plan_.batches.push_back({images, choice.tiles, {}, choice.ns / 1e6});
-      step(kBar / 10);
     }
+    step(kBar / 100);
+    if (target_.device && options_.optimization_level.value_or(1) > 0) tune();
+  }
+
+  /// Replaces the model's choice by what is quickest on this GPU. A failure leaves the model's.
+  void tune() {
+    try {
+      Tuner tuner(plan_.layers, target_.machine, *target_.device, options_.timing_runs.value_or(Tuner::kRuns));
+      std::int64_t batch = 0;
+      for (PlannedBatch& planned : plan_.batches) {
+        const auto tuned = tuner.tune(planned.images, [&](std::int64_t done, std::int64_t all) {
+          step(kBar * 6 / 10 * (batch * all + done) / (all * static_cast<std::int64_t>(plan_.batches.size())));
+        });
+        if (!tuned) return;
+        planned.tiles = tuned->tiles;
+        tuned_[std::to_string(planned.images)] = {{"model_cycles", tuned->model_cycles},
+                                                  {"tuned_cycles", tuned->tuned_cycles}};
+        ++batch;
+      }
+    } catch (const cuda::Error& error) {
+      say(1, std::string("the tiles could not be measured on the GPU, the plan is made by the model: ") + error.what());
+    }
+  }
+
+  void say(int severity, const std::string& line) const {
+    if (args_.log.line != nullptr) args_.log.line(args_.log.user, severity, line.c_str());
   }
 
   std::string report() const {
@@ -114,8 +139,12 @@ class Build {
                 {"workspace_bytes", nullptr},
                 {"profiles", nvinfer::profiles_json(options_.profiles)},
                 {"predicted_ms", predicted},
+                {"measured_tiles", tuned_},
                 {"precision_proof", Json::parse(nvinfer::to_json(proof_of(plan_.layers)))},
-                {"precision_proof_note", "every convolution and the classifier multiply in FP16 and add up in FP32"}}
+                {"precision_proof_note",
+                 plan_.layers.int8() ? "the first convolution and the classifier multiply in FP16 and add up in FP32, "
+                                       "the others in INT8 and INT32"
+                                     : "every convolution and the classifier multiply in FP16 and add up in FP32"}}
         .dump();
   }
 
@@ -126,6 +155,7 @@ class Build {
   const ReadLayers read_;
   Plan plan_;
   std::string weights_;
+  Json tuned_ = Json::object();  // by batch
 };
 
 }  // namespace

@@ -41,7 +41,7 @@ Engine::Engine(const ferry_open_args& args)
   context_.emplace(device_.index);
   nvml_.emplace(device_.uuid);
   const cuda::Current current(*context_);
-  load();
+  kernel_.emplace(device_, plan_.layers.int8());
   upload();
   plan_.weights = {};  // the caller's bytes end with this call
 }
@@ -51,21 +51,9 @@ Engine::~Engine() {
     const cuda::Current current(*context_);
     tables_ = cuda::DeviceBuffer();
     weights_ = cuda::DeviceBuffer();
-    kernels_.reset();
+    kernel_.reset();
   } catch (const std::exception&) {  // a lost context: the members go without it
   }
-}
-
-void Engine::load() {
-  kernels_.emplace(cuda::kernels_resnet());
-  function_ = kernels_->function("ferry_resnet");
-  const auto shared = static_cast<unsigned>(device_.shared_bytes);
-  cuda::allow_shared(function_, shared);
-  if (cuda::resident_blocks(function_, kBlock, shared) < 1)
-    throw Failure(device_.name, "the kernel does not fit on a multiprocessor of this GPU", "use --backend tensorrt",
-                  FERRY_UNSUPPORTED);
-  // One block a multiprocessor, all at the same time: they wait for each other.
-  launch_ = {{static_cast<unsigned>(device_.multiprocessors), 1, 1}, {kBlock, 1, 1}, shared, true};
 }
 
 void Engine::upload() {
@@ -125,7 +113,8 @@ nvinfer::Proof Engine::proof() const { return proof_of(plan_.layers); }
 
 std::string Engine::layers_json() const {
   nlohmann::json layers = nlohmann::json::array();
-  for (const Layer& layer : plan_.layers.layers) layers.push_back({{"Name", layer.name}, {"Precision", "Half"}});
+  for (const Layer& layer : plan_.layers.layers)
+    layers.push_back({{"Name", layer.name}, {"Precision", precision_of(plan_.layers, layer)}});
   return nlohmann::json{{"Layers", layers}}.dump();
 }
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "cuda/loaded.h"
 #include "cuda/plan_file.h"
-#include "cuda_support/kernels.h"
 #include "cuda_support/memory.h"
 #include "nvinfer/gpu_engine.h"
 
@@ -40,8 +40,7 @@ class Engine final : public nvinfer::GpuEngine {
   /// What a launch for this batch needs, but for the session's own addresses.
   Net net_for(std::int64_t batch) const;
   const Program& program_for(std::int64_t batch) const { return table_for(batch).program; }
-  CUfunc_st* function() const noexcept { return function_; }
-  cuda::Launch launch() const noexcept { return launch_; }
+  const LoadedKernel& kernel() const noexcept { return *kernel_; }
 
  private:
   struct Table {
@@ -49,7 +48,6 @@ class Engine final : public nvinfer::GpuEngine {
     std::size_t phases = 0, convs = 0;  // byte offsets in tables_
   };
   const Table& table_for(std::int64_t batch) const;
-  void load();
   void upload();
 
   nvinfer::OpenOptions options_;
@@ -59,9 +57,7 @@ class Engine final : public nvinfer::GpuEngine {
   cuda::DeviceInfo device_;
   std::optional<cuda::NvmlDevice> nvml_;
   std::optional<cuda::Context> context_;
-  std::optional<cuda::Kernels> kernels_;
-  CUfunc_st* function_ = nullptr;
-  cuda::Launch launch_;
+  std::optional<LoadedKernel> kernel_;
   std::vector<Table> batches_;  // as plan_.batches
   cuda::DeviceBuffer weights_, tables_;
   std::vector<nvinfer::Port> inputs_, outputs_;

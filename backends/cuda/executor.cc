@@ -4,10 +4,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "cuda/boxes.h"
 #include "cuda/engine.h"
 #include "cuda/watchdog.h"
-#include "cuda_support/tensor_map.h"
 #include "nvinfer/failure.h"
 
 namespace ferry::latency {
@@ -36,23 +34,20 @@ void Executor::bind(int, std::int64_t batch, const std::vector<void*>& inputs, c
 
 void Executor::describe_to_copy_engine(std::int64_t batch) {
   const Program& program = engine_.program_for(batch);
-  const std::size_t size = program.convs.size() * cuda::TensorMap::kBytes;
+  const std::size_t size = maps_bytes(program);
   // What an earlier batch size left may still be on its way; it is replaced, not written over.
   maps_ = cuda::PinnedBuffer(size);
   device_maps_ = cuda::DeviceBuffer(size);
-  for (const ConvDesc& c : program.convs) {
-    if (c.kind == kStem) continue;
-    cuda::TensorMap map = boxes_of(c);
-    map.address = net_.arena + c.in;
-    cuda::encode(map, static_cast<char*>(maps_.data()) + static_cast<std::size_t>(c.map) * cuda::TensorMap::kBytes);
-  }
+  write_maps(program, net_.arena, static_cast<char*>(maps_.data()));
   cuda::copy_to_device(device_maps_.data(), maps_.data(), size, stream_);
   net_.maps = static_cast<const char*>(device_maps_.data());
 }
 
 void Executor::forget_meetings() const { cuda::fill_bytes(arena_, 0, kCounterBytes, stream_); }
 
-void Executor::enqueue(CUstream_st* stream) { cuda::launch(engine_.function(), engine_.launch(), arguments_, stream); }
+void Executor::enqueue(CUstream_st* stream) {
+  cuda::launch(engine_.kernel().function(), engine_.kernel().launch(), arguments_, stream);
+}
 
 void Executor::finish() {
   auto& failed = *static_cast<unsigned*>(failed_.data());

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "cuda/phases.h"
+#include "cuda/loaded.h"
 #include "cuda_support/kernels.h"
 #include "cuda_support/memory.h"
 #include "nvinfer/network.h"
@@ -11,9 +11,6 @@
 namespace ferry::latency {
 
 class Engine;
-
-/// The arena begins with the counters by which the blocks meet.
-inline constexpr std::size_t kCounterBytes = kShards * kShardStride * sizeof(unsigned);
 
 class Executor final : public nvinfer::Executor {
  public:

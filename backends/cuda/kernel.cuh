@@ -6,6 +6,8 @@
 #pragma once
 #include <cuda_fp16.h>
 
+#include <type_traits>
+
 #include "cuda/phases.h"
 
 // Compute capability 9.0 and later copy with the bulk engine; before, the feeding warp copies by cp.async, 16 bytes a
@@ -96,6 +98,28 @@ __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], uint3
       "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// Its fragments have byte for byte the layout of the one above.
+__device__ __forceinline__ void mma(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ __forceinline__ uint32_t bits(float v) { return __float_as_uint(v); }
+__device__ __forceinline__ uint32_t bits(int v) { return static_cast<uint32_t>(v); }
+// Four values to the nearest int8 each, saturated.
+__device__ __forceinline__ uint32_t to_int8(const float4 v) {
+  uint32_t high, all;
+  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, 0;\n" : "=r"(high) : "r"(__float2int_rn(v.w)), "r"(__float2int_rn(v.z)));
+  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;\n"
+      : "=r"(all)
+      : "r"(__float2int_rn(v.y)), "r"(__float2int_rn(v.x)), "r"(high));
+  return all;
+}
+__device__ __forceinline__ float4 from_int8(uint32_t v) {
+  return make_float4(static_cast<int8_t>(v), static_cast<int8_t>(v >> 8), static_cast<int8_t>(v >> 16),
+                     static_cast<int8_t>(v >> 24));
 }
 
 #ifdef TRACE
@@ -363,6 +387,10 @@ __device__ __forceinline__ bool has_work(const Phase& ph) {
   return ph.kind != kPhaseConv || static_cast<int>(blockIdx.x) < ph.tiles;
 }
 
+__device__ __forceinline__ void tell_time(const Net& net, int p, int lane) {
+  if (net.clocks != nullptr && blockIdx.x == 0 && lane == 0) net.clocks[p] = clock64();
+}
+
 __device__ __forceinline__ void feed(const Net& net, const Shared s) {
   const int lane = threadIdx.x & 31, shard = blockIdx.x % kShards;
   Feeder f{net, s, lane, 0, 0, -1, 0, {}};
@@ -389,6 +417,7 @@ __device__ __forceinline__ void feed(const Net& net, const Shared s) {
       f.first(ph);
     }
     STAMP(10);
+    tell_time(net, p, lane);
     if (!ok) *reinterpret_cast<volatile int*>(smem + kFailed) = 1;
     if (ph.kind != kPhaseConv) bar_arrive(kGo, kBlock);
     if (!ok) return;
@@ -398,6 +427,7 @@ __device__ __forceinline__ void feed(const Net& net, const Shared s) {
     if (p + kL2Ahead < net.count) f.prefetch_l2(phase_table()[p + kL2Ahead]);
   }
   if (has_work(phase_table()[net.count - 1])) bar_sync(kDone, kBlock);
+  tell_time(net, net.count, lane);
   // the last phase arrives too; the last block of a shard to do so leaves the next launch its starting value
   target += members;
   const unsigned mine = __shfl_sync(~0u, target, shard);
@@ -484,8 +514,8 @@ __device__ __forceinline__ void load_frags(const uint32_t (&a)[MF], uint32_t b, 
   for (int j = 0; j < NF; ++j) f.b[j] = lds128(b + j * 512);
 }
 
-template <int MF, int NF>
-__device__ __forceinline__ void multiply(const Frags<MF, NF>& f, float (&acc)[MF][NF][4]) {
+template <int MF, int NF, typename Sum>
+__device__ __forceinline__ void multiply(const Frags<MF, NF>& f, Sum (&acc)[MF][NF][4]) {
 #pragma unroll
   for (int i = 0; i < MF; ++i)
 #pragma unroll
@@ -515,14 +545,14 @@ __device__ __forceinline__ void mma_stem(const ConvDesc& c, const Rows& r, uint3
   }
 }
 
-// A warp's part of K: whole boxes of 64 channels, or half of one. Fragments are loaded a step ahead where registers
+// A warp's part of K: whole boxes of 128 bytes, or half of one. Fragments are loaded a step ahead where registers
 // allow it: spilling would cost more.
 template <int MF, int NF>
 constexpr bool kStepAhead = MF* NF < 8;
 
-template <int MF, int NF>
+template <int MF, int NF, typename Sum>
 __device__ __forceinline__ void mma_1x1(uint32_t (&a)[MF], uint32_t b, int boxes, uint32_t box_bytes, uint32_t step,
-                                        float (&acc)[MF][NF][4]) {
+                                        Sum (&acc)[MF][NF][4]) {
   Frags<MF, NF> f;
   load_frags<MF, NF>(a, b, f);
   if (boxes == 0) {
@@ -552,10 +582,10 @@ __device__ __forceinline__ void mma_1x1(uint32_t (&a)[MF], uint32_t b, int boxes
   }
 }
 
-// Nine taps of 32 channels.
-template <int MF, int NF>
+// Nine taps of 64 bytes.
+template <int MF, int NF, typename Sum>
 __device__ __forceinline__ void mma_3x3(const Rows& r, uint32_t a, uint32_t half, uint32_t zero, int W, uint32_t b,
-                                        uint32_t step, float (&acc)[MF][NF][4]) {
+                                        uint32_t step, Sum (&acc)[MF][NF][4]) {
   constexpr int kBuffers = kStepAhead<MF, NF> ? 2 : 1;
   Frags<MF, NF> f[kBuffers];
   auto load = [&](int tap, Frags<MF, NF>& to) {
@@ -577,16 +607,14 @@ __device__ __forceinline__ void mma_3x3(const Rows& r, uint32_t a, uint32_t half
   }
 }
 
-struct Job {
-  int m0, n0, item, last;  // first row and channel of the tile, first item; last: the tile's last row that exists
-};
-
-// A thread's residuals: where, how far apart, how many.
+// A thread's residuals, four channels each: where, how far apart, how many.
 constexpr int kTurns = 4;
+template <bool INT8>
 struct Residual {
+  using Four = std::conditional_t<INT8, uint32_t, uint2>;
   uint32_t from;
   int step, count;
-  uint2 v[kTurns];
+  Four v[kTurns];
   __device__ __forceinline__ void next(const char* arena) {
     count -= kTurns;
     from += kTurns * step;
@@ -595,21 +623,22 @@ struct Residual {
   __device__ __forceinline__ void load(const char* arena) {
 #pragma unroll
     for (int q = 0; q < kTurns; ++q)
-      if (q < count) v[q] = __ldcg(reinterpret_cast<const uint2*>(arena + from + q * step));
+      if (q < count) v[q] = __ldcg(reinterpret_cast<const Four*>(arena + from + q * step));
   }
 };
 
 // Accumulates a tile over its passes, then leaves every warp's part in shared memory; false: given up.
-template <int MF, int NF, int KIND>
+template <int MF, int NF, int KIND, bool INT8>
 __device__ __forceinline__ bool compute(const Net& net, const Shared s, const ConvDesc& c, const Rows& rows, int item,
-                                        uint32_t& parity, Residual& residual, int phase) {
-  float acc[MF][NF][4];
+                                        uint32_t& parity, Residual<INT8>& residual, int phase) {
+  using Sum = std::conditional_t<INT8 && KIND != kStem, int, float>;
+  Sum acc[MF][NF][4];
 #pragma unroll
   for (int i = 0; i < MF; ++i)
 #pragma unroll
     for (int j = 0; j < NF; ++j)
 #pragma unroll
-      for (int q = 0; q < 4; ++q) acc[i][j][q] = 0.f;
+      for (int q = 0; q < 4; ++q) acc[i][j][q] = 0;
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, passes = c.passes;
   const int wk = warp & ((1 << c.wk) - 1), wn = (warp >> c.wk) & ((1 << c.wn) - 1);
   const uint32_t half = (lane >> 4) * 16, step = 64 << c.tn, zero = head();
@@ -619,7 +648,7 @@ __device__ __forceinline__ bool compute(const Net& net, const Shared s, const Co
   const int W = c.W;
   // the two stacks' addresses
   const uint32_t low = s.low, high = s.high - c.stack;
-  const int ld = (1 << c.tn) + 8;  // floats; four rows land in different banks
+  const int ld = (1 << c.tn) + 8;  // words; four rows land in different banks
   const int wm = warp >> (c.wk + c.wn), row = (((wk << c.wm) + wm) * MF * 16) + (lane >> 2);
   const uint32_t red_off = (row * ld + wn * NF * 8 + (lane & 3) * 2) * 4;
   uint32_t base = 0;
@@ -655,74 +684,116 @@ __device__ __forceinline__ bool compute(const Net& net, const Shared s, const Co
   }
   STAMP(6);
   team_sync();  // everyone has read the activations: their place takes the partial sums
-  float* red = reinterpret_cast<float*>(smem + (base + a_off + red_off - head()));
+  uint32_t* red = reinterpret_cast<uint32_t*>(smem + (base + a_off + red_off - head()));
 #pragma unroll
   for (int i = 0; i < MF; ++i)
 #pragma unroll
     for (int j = 0; j < NF; ++j) {
-      *reinterpret_cast<float2*>(red + i * 16 * ld + j * 8) = make_float2(acc[i][j][0], acc[i][j][1]);
-      *reinterpret_cast<float2*>(red + (i * 16 + 8) * ld + j * 8) = make_float2(acc[i][j][2], acc[i][j][3]);
+      *reinterpret_cast<uint2*>(red + i * 16 * ld + j * 8) = make_uint2(bits(acc[i][j][0]), bits(acc[i][j][1]));
+      *reinterpret_cast<uint2*>(red + (i * 16 + 8) * ld + j * 8) = make_uint2(bits(acc[i][j][2]), bits(acc[i][j][3]));
     }
   return true;
 }
 
-// Four channels a thread and turn: sums the warps' parts, adds bias and residual, clips, stores 8 bytes. A thread's
-// channels are the same every turn.
+// What a thread's four channels get: they are the same every turn.
+struct Factors {
+  float4 bias, scale;  // scale: of the sums, in an INT8 network
+};
 __device__ __forceinline__ void add(float4& a, const float4 u) {
   a.x += u.x;
   a.y += u.y;
   a.z += u.z;
   a.w += u.w;
 }
+__device__ __forceinline__ void add(int4& a, const int4 u) {
+  a.x += u.x;
+  a.y += u.y;
+  a.z += u.z;
+  a.w += u.w;
+}
+__device__ __forceinline__ void add_scaled(float4& a, const float4 u, const float4 by) {
+  a.x += u.x * by.x;
+  a.y += u.y * by.y;
+  a.z += u.z * by.z;
+  a.w += u.w * by.w;
+}
 
+// Adds the warps' parts of four channels to `a`.
+template <typename Four>
+__device__ __forceinline__ void add_parts(Four& a, const char* part, int parts, int plane) {
+  if (parts >= 4) {
+#pragma unroll 1
+    for (int k = 0; k < parts; k += 4, part += 4 * plane) {
+      Four u[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) u[e] = *reinterpret_cast<const Four*>(part + e * plane);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) add(a, u[e]);
+    }
+  } else {
+    add(a, *reinterpret_cast<const Four*>(part));
+    if (parts == 2) add(a, *reinterpret_cast<const Four*>(part + plane));
+  }
+}
+
+__device__ __forceinline__ void store_half(char* to, const float4 a, bool relu) {
+  __half2 lo = __floats2half2_rn(a.x, a.y), hi = __floats2half2_rn(a.z, a.w);
+  if (relu) lo = __hmax2_nan(lo, __float2half2_rn(0.f)), hi = __hmax2_nan(hi, __float2half2_rn(0.f));
+  *reinterpret_cast<uint2*>(to) =
+      make_uint2(*reinterpret_cast<const uint32_t*>(&lo), *reinterpret_cast<const uint32_t*>(&hi));
+}
+
+// Four channels a thread and turn: sums the warps' parts, adds bias and residual, clips, stores.
+template <bool INT8>
 __device__ __forceinline__ void finish(const Net& net, const ConvDesc& c, uint32_t base, int at, int pieces,
-                                       const float4 bias, Residual& residual) {
+                                       const Factors& f, Residual<INT8>& residual) {
   const int shift = c.tn - 2, row = threadIdx.x >> shift, col = (threadIdx.x & ((1 << shift) - 1)) * 4,
             ld = (1 << c.tn) + 8, turn = kThreads >> shift, plane = tile_m(c) * ld * 4, wk = 1 << c.wk,
             red_step = turn * ld * 4;
-  const bool relu = c.relu;
+  const bool relu = c.relu, to_halves = !INT8 || (c.flags & kInt8Out) == 0;
   const char* red = smem + (base + c.a_off + (row * ld + col) * 4 - head());
   char* to = net.arena + c.out + at;
-  const int step = turn * c.N * 2;
+  const int step = INT8 ? turn * out_pitch(c) * (to_halves ? 2 : 1) : turn * c.N * 2;
 #pragma unroll 1
   for (int i0 = threadIdx.x; i0 < pieces; i0 += kThreads * kTurns) {
     if (i0 >= kThreads * kTurns) residual.next(net.arena);
 #pragma unroll
     for (int q = 0; q < kTurns; ++q) {
       if (i0 + q * kThreads >= pieces) break;
-      float4 a = bias;
-      if (q < residual.count) {
-        const float2 f0 = __half22float2(*reinterpret_cast<const __half2*>(&residual.v[q].x)),
-                     f1 = __half22float2(*reinterpret_cast<const __half2*>(&residual.v[q].y));
-        a.x += f0.x;
-        a.y += f0.y;
-        a.z += f1.x;
-        a.w += f1.y;
-      }
-      const char* part = red;
-      if (wk >= 4) {
-#pragma unroll 1
-        for (int k = 0; k < wk; k += 4, part += 4 * plane) {
-          float4 u[4];
-#pragma unroll
-          for (int e = 0; e < 4; ++e) u[e] = *reinterpret_cast<const float4*>(part + e * plane);
-#pragma unroll
-          for (int e = 0; e < 4; ++e) add(a, u[e]);
+      float4 a = f.bias;
+      if constexpr (INT8) {
+        if (c.kind == kStem) {  // its products are of float16, and it does not split K
+          add_scaled(a, *reinterpret_cast<const float4*>(red), f.scale);
+        } else {
+          int4 sum = make_int4(0, 0, 0, 0);
+          add_parts(sum, red, wk, plane);
+          add_scaled(a, make_float4(sum.x, sum.y, sum.z, sum.w), f.scale);
+        }
+        const float factor = c.residual_factor;
+        if (q < residual.count)
+          add_scaled(a, from_int8(residual.v[q]), make_float4(factor, factor, factor, factor));
+        if (to_halves) {
+          store_half(to, a, relu);
+        } else {
+          if (relu) a = make_float4(fmaxf(a.x, 0.f), fmaxf(a.y, 0.f), fmaxf(a.z, 0.f), fmaxf(a.w, 0.f));
+          *reinterpret_cast<uint32_t*>(to) = to_int8(a);
         }
       } else {
-        add(a, *reinterpret_cast<const float4*>(part));
-        if (wk == 2) add(a, *reinterpret_cast<const float4*>(part + plane));
+        if (q < residual.count) {
+          const float2 f0 = __half22float2(*reinterpret_cast<const __half2*>(&residual.v[q].x)),
+                       f1 = __half22float2(*reinterpret_cast<const __half2*>(&residual.v[q].y));
+          add(a, make_float4(f0.x, f0.y, f1.x, f1.y));
+        }
+        add_parts(a, red, wk, plane);
+        store_half(to, a, relu);
       }
-      __half2 lo = __floats2half2_rn(a.x, a.y), hi = __floats2half2_rn(a.z, a.w);
-      if (relu) lo = __hmax2_nan(lo, __float2half2_rn(0.f)), hi = __hmax2_nan(hi, __float2half2_rn(0.f));
-      *reinterpret_cast<uint2*>(to) =
-          make_uint2(*reinterpret_cast<const uint32_t*>(&lo), *reinterpret_cast<const uint32_t*>(&hi));
       red += red_step;
       to += step;
     }
   }
 }
 
+template <bool INT8>
 __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const Tile& t, int item, uint32_t& parity,
                                           int phase) {
   const ConvDesc& c = *t.c;
@@ -735,11 +806,21 @@ __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const 
   }
   const int n0 = t.n << c.tn, shift = c.tn - 2, row = threadIdx.x >> shift,
             col = (threadIdx.x & ((1 << shift) - 1)) * 4;
-  const float4 bias = __ldg(reinterpret_cast<const float4*>(net.weights + c.bias + (n0 + col) * 4));
-  const int at = ((m0 + row) * c.N + n0 + col) * 2, pieces = (last - m0 + 1) << shift;
-  Residual residual;
-  residual.from = c.residual + at;
-  residual.step = (kThreads >> shift) * c.N * 2;
+  Factors factors;
+  factors.bias = __ldg(reinterpret_cast<const float4*>(net.weights + c.bias + (n0 + col) * 4));
+  const int pieces = (last - m0 + 1) << shift;
+  int at;
+  Residual<INT8> residual;
+  if constexpr (INT8) {
+    factors.scale = __ldg(reinterpret_cast<const float4*>(net.weights + c.bias + (c.N + n0 + col) * 4));
+    at = ((m0 + row) * out_pitch(c) + n0 + col) * (c.flags & kInt8Out ? 1 : 2);
+    residual.from = c.residual + (m0 + row) * int8_pitch(c.N) + n0 + col;
+    residual.step = (kThreads >> shift) * int8_pitch(c.N);
+  } else {
+    at = ((m0 + row) * c.N + n0 + col) * 2;
+    residual.from = c.residual + at;
+    residual.step = (kThreads >> shift) * c.N * 2;
+  }
   residual.count = c.residual == kNone ? 0 : (pieces - static_cast<int>(threadIdx.x) + kThreads - 1) / kThreads;
   Rows rows;
   find_rows(c, m0, lane, rows);
@@ -751,10 +832,10 @@ __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const 
   bool ok = true;
 #define FERRY_CASE(n, MF, NF)                                                       \
   case n:                                                                           \
-    ok = compute<MF, NF, kConv1x1>(net, s, c, rows, item, parity, residual, phase); \
+    ok = compute<MF, NF, kConv1x1, INT8>(net, s, c, rows, item, parity, residual, phase); \
     break;                                                                          \
   case 8 + n:                                                                       \
-    ok = compute<MF, NF, kConv3x3>(net, s, c, rows, item, parity, residual, phase); \
+    ok = compute<MF, NF, kConv3x3, INT8>(net, s, c, rows, item, parity, residual, phase); \
     break
   switch (c.kind == kStem ? 16 + (c.cfg == 1) : c.cfg + 8 * c.kind) {  // (log2 MF) * 4 + log2 NF
     FERRY_CASE(0, 1, 1);
@@ -764,10 +845,10 @@ __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const 
     FERRY_CASE(5, 2, 2);
     FERRY_CASE(6, 2, 4);
     case 16:
-      ok = compute<2, 4, kStem>(net, s, c, rows, item, parity, residual, phase);
+      ok = compute<2, 4, kStem, INT8>(net, s, c, rows, item, parity, residual, phase);
       break;
     case 17:  // where shared memory is small
-      ok = compute<1, 2, kStem>(net, s, c, rows, item, parity, residual, phase);
+      ok = compute<1, 2, kStem, INT8>(net, s, c, rows, item, parity, residual, phase);
       break;
   }
 #undef FERRY_CASE
@@ -777,7 +858,7 @@ __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const 
   team_sync();
   STAMP(3);
   const int final_item = item + c.passes - 1;
-  finish(net, c, s.stack(final_item, c), at, pieces, bias, residual);
+  finish<INT8>(net, c, s.stack(final_item, c), at, pieces, factors, residual);
   __syncwarp();
   if (lane == 0) mbar_arrive(head() + kEmpty + (final_item & 1) * 8);
   STAMP(4);
@@ -785,6 +866,7 @@ __device__ __forceinline__ bool conv_tile(const Net& net, const Shared s, const 
 }
 
 // ---- the other phases -------------------------------------------------------------------------------------------
+template <bool INT8>
 __device__ __noinline__ void max_pool(const Net& net, const Phase& p) {
   const int OH = (p.H + 1) / 2, OW = (p.W + 1) / 2, units = p.C / 8, total = p.batch * OH * OW * units;
   const uint4* in = reinterpret_cast<const uint4*>(net.arena + p.in);
@@ -799,12 +881,19 @@ __device__ __noinline__ void max_pool(const Net& net, const Phase& p) {
       v[t] =
           __ldcg(in + static_cast<size_t>(image * p.H * p.W + (ok ? iy * p.W + ix : 2 * y * p.W + 2 * x)) * units + u);
     }
-    __half2* best = reinterpret_cast<__half2*>(&v[0]);
+    if constexpr (INT8) {
 #pragma unroll
-    for (int t = 1; t < 9; ++t) {
-      const __half2* h = reinterpret_cast<const __half2*>(&v[t]);
+      for (int t = 1; t < 9; ++t)
+        v[0] = make_uint4(__vmaxs4(v[0].x, v[t].x), __vmaxs4(v[0].y, v[t].y), __vmaxs4(v[0].z, v[t].z),
+                          __vmaxs4(v[0].w, v[t].w));
+    } else {
+      __half2* best = reinterpret_cast<__half2*>(&v[0]);
 #pragma unroll
-      for (int q = 0; q < 4; ++q) best[q] = __hmax2_nan(best[q], h[q]);
+      for (int t = 1; t < 9; ++t) {
+        const __half2* h = reinterpret_cast<const __half2*>(&v[t]);
+#pragma unroll
+        for (int q = 0; q < 4; ++q) best[q] = __hmax2_nan(best[q], h[q]);
+      }
     }
     out[i] = v[0];
   }
@@ -883,6 +972,7 @@ __device__ __noinline__ bool fully_connected(const Net& net, uint32_t low, const
 }
 
 // ---- the kernel -------------------------------------------------------------------------------------------------
+template <bool INT8>
 __device__ __forceinline__ void work(const Net& net, const Shared s) {
   uint32_t parity = 0;  // of the stacks' "full" barriers, a bit each
 #pragma unroll 1
@@ -894,7 +984,7 @@ __device__ __forceinline__ void work(const Net& net, const Shared s) {
       int item = ph.item0;
 #pragma unroll 1
       for (int t = blockIdx.x; t < ph.tiles; t += gridDim.x, item += ph.per_tile)
-        if (!conv_tile(net, s, find_tile(net, ph, t), item, parity, phase)) {
+        if (!conv_tile<INT8>(net, s, find_tile(net, ph, t), item, parity, phase)) {
           bar_arrive(kDone, kBlock);
           return;
         }
@@ -903,7 +993,7 @@ __device__ __forceinline__ void work(const Net& net, const Shared s) {
     } else {
       if (!wait_go()) return;
       if (ph.kind == kPhaseMaxPool)
-        max_pool(net, ph);
+        max_pool<INT8>(net, ph);
       else
         avg_pool(net, ph);
     }
@@ -916,11 +1006,8 @@ __device__ __forceinline__ void work(const Net& net, const Shared s) {
   }
 }
 
-}  // namespace ferry::latency
-
-extern "C" __global__ void __launch_bounds__(ferry::latency::kBlock, 1)
-    ferry_resnet(const __grid_constant__ ferry::latency::Net net) {
-  using namespace ferry::latency;
+template <bool INT8>
+__device__ __forceinline__ void run(const Net& net) {
   Shared s;
   s.low = head() + table_bytes(net.count, net.convs_count);
   uint32_t size;
@@ -944,5 +1031,16 @@ extern "C" __global__ void __launch_bounds__(ferry::latency::kBlock, 1)
   if (threadIdx.x >= kThreads)
     feed(net, s);
   else
-    work(net, s);
+    work<INT8>(net, s);
+}
+
+}  // namespace ferry::latency
+
+extern "C" __global__ void __launch_bounds__(ferry::latency::kBlock, 1)
+    ferry_resnet(const __grid_constant__ ferry::latency::Net net) {
+  ferry::latency::run<false>(net);
+}
+extern "C" __global__ void __launch_bounds__(ferry::latency::kBlock, 1)
+    ferry_resnet_int8(const __grid_constant__ ferry::latency::Net net) {
+  ferry::latency::run<true>(net);
 }

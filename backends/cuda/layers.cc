@@ -1,7 +1,9 @@
 #include "cuda/layers.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
+#include <set>
 
 #include "nvinfer/failure.h"
 
@@ -42,6 +44,8 @@ float real(const Node& node, const char* name, float otherwise) {
   return found == node.attributes.end() ? otherwise : found->second.f;
 }
 
+constexpr float kSmallestScale = 1e-20F;
+
 class Reader {
  public:
   explicit Reader(const OnnxGraph& graph) : graph_(graph) {
@@ -53,6 +57,7 @@ class Reader {
     read_input();
     for (const Node& node : graph_.nodes) read_node(node);
     read_output();
+    finish_scales();
     put_in_order();
     check_layers(result_.layers);
     return std::move(result_);
@@ -78,17 +83,23 @@ class Reader {
   void read_node(const Node& node) {
     if (node.outputs.empty() || node.inputs.empty()) refuse(node.label(), "it has no inputs or no outputs");
     static const std::map<std::string, void (Reader::*)(const Node&)> readers{
-        {"Conv", &Reader::conv},        {"Relu", &Reader::relu},       {"Add", &Reader::add},
-        {"MaxPool", &Reader::max_pool}, {"Flatten", &Reader::flatten}, {"GlobalAveragePool", &Reader::average_pool},
-        {"Gemm", &Reader::gemm},        {"Cast", &Reader::cast},       {"Identity", &Reader::same}};
+        {"Conv", &Reader::conv},
+        {"Relu", &Reader::relu},
+        {"Add", &Reader::add},
+        {"MaxPool", &Reader::max_pool},
+        {"Flatten", &Reader::flatten},
+        {"GlobalAveragePool", &Reader::average_pool},
+        {"Gemm", &Reader::gemm},
+        {"Cast", &Reader::cast},
+        {"Identity", &Reader::same},
+        {"QuantizeLinear", &Reader::quantize},
+        {"DequantizeLinear", &Reader::dequantize}};
     const auto found = readers.find(node.op);
     if (found != readers.end()) {
       (this->*found->second)(node);
     } else if (node.op == "BatchNormalization") {
       refuse(node.label(),
              "batch norm must be folded into the convolutions (ferry export does, without --keep-batch-norm)");
-    } else if (node.op == "QuantizeLinear" || node.op == "DequantizeLinear") {
-      refuse(node.label(), "this engine computes in FP16 and takes no quantised graph yet");
     } else {
       refuse(node.label(), "this engine does not compute " + node.op);
     }
@@ -106,6 +117,7 @@ class Reader {
     result_.layers.tensors.push_back(shape);
     makers_.push_back(maker);
     levels_.push_back(0);
+    scales_.push_back(0);
     values_[name] = id;
     return id;
   }
@@ -126,38 +138,75 @@ class Reader {
   /// The convolution that made this value, if nothing else uses it and nothing was fused behind it.
   Layer* open_conv(const std::string& name) {
     const auto found = values_.find(name);
-    if (found == values_.end() || uses_[name] != 1) return nullptr;
+    if (found == values_.end() || uses_[name] != 1 || quantised_.count(name) > 0) return nullptr;
     const int maker = makers_[static_cast<std::size_t>(found->second)];
     if (maker < 0) return nullptr;
     Layer& layer = result_.layers.layers[static_cast<std::size_t>(maker)];
     return layer.kind == LayerKind::kConv && !layer.relu ? &layer : nullptr;
   }
 
-  const Weight& weight(const Node& node, std::size_t input, std::vector<std::int64_t> dims) const {
-    const std::string name = input < node.inputs.size() ? node.inputs[input] : "";
-    const auto found = graph_.weights.find(name);
-    if (found == graph_.weights.end()) refuse(node.label(), "its weights '" + name + "' are not stored in the model");
-    const Weight& w = found->second;
-    if (w.dtype == kFloat)
-      throw Failure(node.label(), node.label() + " has float32 weights, and this engine computes in FP16",
-                    "export with --precision fp16", FERRY_UNSUPPORTED);
-    if (w.dtype != kFloat16) refuse(node.label(), "its weights '" + name + "' must be float16");
-    std::size_t size = 2;
+  /// Int8 weights of the model, behind their DequantizeLinear.
+  struct Int8Weight {
+    const Weight* stored;
+    std::vector<float> scales;
+  };
+
+  static const std::string& input(const Node& node, std::size_t index) {
+    static const std::string none;
+    return index < node.inputs.size() ? node.inputs[index] : none;
+  }
+  /// The shape of a layer's weights, empty where they are not stored in the model.
+  std::vector<std::int64_t> weight_shape(const Node& node) const {
+    const auto dequantised = int8_weights_.find(input(node, 1));
+    if (dequantised != int8_weights_.end()) return dequantised->second.stored->dims;
+    const auto found = graph_.weights.find(input(node, 1));
+    return found == graph_.weights.end() ? std::vector<std::int64_t>() : found->second.dims;
+  }
+  std::string_view values(const Node& node, const Weight& w, const std::vector<std::int64_t>& dims, int dtype) const {
+    if (w.dtype == kFloat && dtype != kFloat)
+      throw Failure(node.label(), node.label() + " has float32 weights, and this engine computes in FP16 or INT8",
+                    "export with --precision fp16, or quantize", FERRY_UNSUPPORTED);
+    if (w.dtype != dtype)
+      refuse(node.label(), "its weights '" + w.name + "' must be " +
+                               (dtype == kFloat  ? "float32"
+                                : dtype == kInt8 ? "int8"
+                                                 : "float16"));
+    std::size_t size = dtype == kFloat ? 4 : dtype == kInt8 ? 1 : 2;
     for (const std::int64_t d : dims) size *= static_cast<std::size_t>(d);
     if (w.dims != dims || w.raw.size() != size)
-      refuse(node.label(), "its weights '" + name + "' have another shape than its input and attributes need");
-    return w;
+      refuse(node.label(), "its weights '" + w.name + "' have another shape than its input and attributes need");
+    return w.raw;
   }
-  std::string_view bias(const Node& node, std::int64_t channels) const {
-    return node.inputs.size() < 3 || node.inputs[2].empty() ? std::string_view() : weight(node, 2, {channels}).raw;
+  const Weight& stored(const Node& node, const std::string& name) const {
+    const auto found = graph_.weights.find(name);
+    if (found == graph_.weights.end()) refuse(node.label(), "its weights '" + name + "' are not stored in the model");
+    return found->second;
+  }
+  /// What a layer multiplies by and adds; both kinds must be those of the network so far.
+  LayerWeights weights(const Node& node, const std::vector<std::int64_t>& dims) {
+    LayerWeights result;
+    const auto dequantised = int8_weights_.find(input(node, 1));
+    const bool int8 = dequantised != int8_weights_.end(), from_int8 = quantised_.count(node.inputs[0]) > 0;
+    if (int8) {
+      result.weights = values(node, *dequantised->second.stored, dims, kInt8);
+      result.scales = dequantised->second.scales;
+    } else {
+      result.weights = values(node, stored(node, input(node, 1)), dims, kFloat16);
+    }
+    if (int8 != from_int8)
+      refuse(node.label(), int8 ? "its weights are quantised and its input is not"
+                                : "its input is quantised and its weights are not");
+    if (!result_.weights.empty() && int8 == result_.weights.front().scales.empty())
+      refuse(node.label(), "this engine takes no network of which some layers are quantised and some are not");
+    if (!input(node, 2).empty())
+      result.bias = values(node, stored(node, input(node, 2)), {dims[0]}, int8 ? kFloat : kFloat16);
+    return result;
   }
 
   // -- nodes
   void conv(const Node& node) {
-    const auto found = graph_.weights.find(node.inputs.size() > 1 ? node.inputs[1] : "");
-    if (found == graph_.weights.end() || found->second.dims.size() != 4)
-      refuse(node.label(), "its weights must be stored in the model with four dimensions");
-    const auto& dims = found->second.dims;
+    const std::vector<std::int64_t> dims = weight_shape(node);
+    if (dims.size() != 4) refuse(node.label(), "its weights must be stored in the model with four dimensions");
     const int in = tensor(node, 0);
     const Shape from = shape(in);
     const std::int64_t stride = square(node, "strides", 1), pad = square(node, "pads", 0);
@@ -168,10 +217,50 @@ class Reader {
     const int channels = limited(node, dims[0], 1, 8192, "number of channels");
     const Shape to{(from.height - 1) / static_cast<int>(stride) + 1, (from.width - 1) / static_cast<int>(stride) + 1,
                    channels};
-    const LayerWeights weights{weight(node, 1, {channels, from.channels, kernel, kernel}).raw, bias(node, channels)};
-    Layer& layer = add_layer(node, LayerKind::kConv, in, to, weights);
+    const LayerWeights values = weights(node, {channels, from.channels, kernel, kernel});
+    Layer& layer = add_layer(node, LayerKind::kConv, in, to, values);
     layer.kernel = kernel;
     layer.stride = static_cast<int>(stride);
+  }
+
+  /// One scale for a whole tensor and zero point 0, as ferry quantize writes them.
+  std::vector<float> scales(const Node& node, const std::vector<std::int64_t>& dims) const {
+    const std::string_view raw = values(node, stored(node, input(node, 1)), dims, kFloat);
+    const std::string_view zeros = values(node, stored(node, input(node, 2)), dims, kInt8);
+    std::vector<float> result(raw.size() / sizeof(float));
+    if (!raw.empty()) std::memcpy(result.data(), raw.data(), raw.size());
+    const auto good = [](float scale) { return scale >= kSmallestScale && scale <= 1 / kSmallestScale; };
+    if (!std::all_of(result.begin(), result.end(), good) ||
+        !std::all_of(zeros.begin(), zeros.end(), [](char zero) { return zero == 0; }))
+      refuse(node.label(), "its scales must be positive and its zero points 0");
+    return result;
+  }
+
+  void quantize(const Node& node) {
+    const int of = tensor(node, 0);
+    const float scale = scales(node, {}).front();
+    float& known = scales_[static_cast<std::size_t>(of)];
+    if (quantised_.count(node.inputs[0]) > 0 || (known > 0 && known != scale))
+      refuse(node.label(), "what it reads is quantised in another way already; readers of a tensor must share a scale");
+    known = scale;
+    same(node);
+    quantised_.insert(node.outputs.front());
+  }
+
+  void dequantize(const Node& node) {
+    const auto found = graph_.weights.find(node.inputs[0]);
+    if (found != graph_.weights.end()) {
+      const Weight& w = found->second;
+      if (w.dtype != kInt8 || w.dims.empty() || number(node, "axis", 1) != 0)
+        refuse(node.label(), "weights must be int8 with one scale for each output channel (axis 0)");
+      int8_weights_[node.outputs.front()] = {&w, scales(node, {w.dims[0]})};
+      return;
+    }
+    const int of = tensor(node, 0);
+    if (quantised_.count(node.inputs[0]) == 0 || scales(node, {}).front() != scales_[static_cast<std::size_t>(of)])
+      refuse(node.label(), "it must undo a QuantizeLinear of the same scale");
+    same(node);
+    quantised_.insert(node.outputs.front());
   }
 
   void relu(const Node& node) {
@@ -190,7 +279,10 @@ class Reader {
     if (a != nullptr && b != nullptr) (level(a->out) >= level(b->out) ? b : a) = nullptr;
     Layer* last = a != nullptr ? a : b;
     if (last == nullptr) refuse(node.label(), "an addition must be behind a convolution that nothing else uses");
-    last->residual = tensor(node, a != nullptr ? 1 : 0);
+    const std::size_t other = a != nullptr ? 1 : 0;
+    last->residual = tensor(node, other);
+    if ((quantised_.count(node.inputs[other]) > 0) == result_.weights.front().scales.empty())
+      refuse(node.label(), "what is added to a convolution must be quantised where the network is, and only there");
     if (shape(last->residual) != shape(last->out)) refuse(node.label(), "its inputs differ in shape");
     int& depth = levels_[static_cast<std::size_t>(last->out)];
     depth = std::max(depth, level(last->residual) + 1);
@@ -219,15 +311,15 @@ class Reader {
   }
 
   void gemm(const Node& node) {
-    const auto found = graph_.weights.find(node.inputs.size() > 1 ? node.inputs[1] : "");
+    const std::vector<std::int64_t> dims = weight_shape(node);
     const int in = tensor(node, 0);
-    if (found == graph_.weights.end() || found->second.dims.size() != 2 || number(node, "transB", 0) != 1 ||
-        number(node, "transA", 0) != 0 || real(node, "alpha", 1) != 1 || real(node, "beta", 1) != 1)
+    if (dims.size() != 2 || number(node, "transB", 0) != 1 || number(node, "transA", 0) != 0 ||
+        real(node, "alpha", 1) != 1 || real(node, "beta", 1) != 1)
       refuse(node.label(),
              "the classifier's weights must be stored as [classes, features], used with transB and no factors");
-    const int classes = limited(node, found->second.dims[0], 1, 1 << 20, "number of classes");
-    add_layer(node, LayerKind::kDense, in, {1, 1, classes},
-              {weight(node, 1, {classes, shape(in).channels}).raw, bias(node, classes)});
+    const int classes = limited(node, dims[0], 1, 1 << 20, "number of classes");
+    const LayerWeights values = weights(node, {classes, shape(in).channels});
+    add_layer(node, LayerKind::kDense, in, {1, 1, classes}, values);
   }
 
   void cast(const Node& node) {
@@ -239,6 +331,26 @@ class Reader {
   }
 
   void same(const Node& node) { values_[node.outputs.front()] = tensor(node, 0); }
+
+  /// The first convolution and the classifier compute in FP16 what the graph asks for in INT8. Pooling takes the
+  /// largest of int8 values instead of quantising the largest value, which is the same.
+  void finish_scales() {
+    Layers& layers = result_.layers;
+    const bool int8 = std::any_of(result_.weights.begin(), result_.weights.end(),
+                                  [](const LayerWeights& weights) { return !weights.scales.empty(); });
+    if (!int8) return;
+    scales_.front() = 0;
+    for (const Layer& layer : layers.layers) {
+      const auto in = static_cast<std::size_t>(layer.in), out = static_cast<std::size_t>(layer.out);
+      if (layer.kind == LayerKind::kMaxPool) {
+        if (scales_[in] > 0 && scales_[in] != scales_[out])
+          refuse("layer '" + layer.name + "'", "what it reads and what it gives are quantised by different scales");
+        scales_[in] = scales_[out];
+      }
+      if (layer.kind == LayerKind::kAveragePool) scales_[out] = 0;
+    }
+    layers.scales = scales_;
+  }
 
   void read_output() {
     const GraphPort& port = graph_.outputs.front();
@@ -269,8 +381,11 @@ class Reader {
 
   const OnnxGraph& graph_;
   ReadLayers result_;
-  std::map<std::string, int> uses_, values_;  // by the name in the graph
-  std::vector<int> makers_, levels_;          // of each tensor
+  std::map<std::string, int> uses_, values_;        // by the name in the graph
+  std::set<std::string> quantised_;                 // names of int8 values and of what DequantizeLinear makes of them
+  std::map<std::string, Int8Weight> int8_weights_;  // by the name of what DequantizeLinear makes of them
+  std::vector<int> makers_, levels_;                // of each tensor
+  std::vector<float> scales_;                       // of each tensor; 0: not quantised
   int output_ = -1;
 };
 

@@ -31,15 +31,21 @@ struct Layers {
   std::string input, output;   // the names outside
   std::int64_t batch = -1;     // where the graph fixes it
   std::vector<Shape> tensors;  // of one image
-  std::vector<Layer> layers;   // in an order in which they can run
+  std::vector<float>
+      scales;  // of an INT8 network, one for each tensor: int8 of this scale, or 0: as in an FP16 network
+  std::vector<Layer> layers;  // in an order in which they can run
 
   const Shape& in(const Layer& layer) const { return tensors[static_cast<std::size_t>(layer.in)]; }
   const Shape& out(const Layer& layer) const { return tensors[static_cast<std::size_t>(layer.out)]; }
+  bool int8() const { return !scales.empty(); }
+  float scale(int tensor) const { return scales.empty() ? 0 : scales[static_cast<std::size_t>(tensor)]; }
 };
 
-/// A layer's float16 values in the model's bytes, in ONNX's order; empty where it has none.
+/// A layer's values in the model's bytes, in ONNX's order; empty where it has none.
 struct LayerWeights {
-  std::string_view weights, bias;
+  std::string_view weights;
+  std::vector<float> scales;  // of int8 weights, one for each output channel; empty: float16 weights
+  std::string_view bias;      // float32 beside int8 weights, else float16
 };
 
 struct ReadLayers {

@@ -79,13 +79,13 @@ Target pick_target(const std::vector<std::string>& targets, int device) {
   if (targets.empty()) {
     const cuda::DeviceInfo here = pick_device(device);
     return {here.name, here.compute_capability(), here.driver,
-            machine_of(card_of(here.compute_capability()), here.multiprocessors, here.shared_bytes)};
+            machine_of(card_of(here.compute_capability()), here.multiprocessors, here.shared_bytes), here};
   }
   const Card* card = card_of(targets.front());
   if (card == nullptr)
     throw Failure("target", "this engine knows no GPU of compute capability '" + targets.front() + "'",
                   "it plans for " + known_targets(), FERRY_UNSUPPORTED);
-  return {"", targets.front(), "", machine_of(card, card->multiprocessors, card->shared_bytes)};
+  return {"", targets.front(), "", machine_of(card, card->multiprocessors, card->shared_bytes), std::nullopt};
 }
 
 }  // namespace ferry::latency

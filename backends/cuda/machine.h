@@ -1,6 +1,7 @@
 // Which GPU a plan is made for: one that is here, or one that is named by its compute capability.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ namespace ferry::latency {
 struct Target {
   std::string gpu, compute_capability, driver;  // gpu and driver are empty where the GPU is not here
   Machine machine;
+  std::optional<cuda::DeviceInfo> device;  // the GPU, where it is here
 };
 
 /// The kernels need the tensor-core instructions and asynchronous copies of Ampere.

@@ -10,7 +10,7 @@
 namespace ferry::latency {
 
 /// ONNX's TensorProto.DataType
-inline constexpr int kFloat = 1, kFloat16 = 10;
+inline constexpr int kFloat = 1, kInt8 = 3, kFloat16 = 10;
 
 struct Weight {
   std::string name;

@@ -14,17 +14,26 @@ enum : int { kConv1x1 = 0, kConv3x3 = 1, kStem = 2 };
 enum : int { kPhaseConv = 0, kPhaseMaxPool = 1, kPhaseAvgPool = 2, kPhaseFc = 3 };
 inline constexpr std::uint32_t kNone = 0xffffffffu;
 
-/// A convolution of the whole batch. Channels are padded to powers of two (see padded_channels).
+/// Flags of a convolution: what it reads (activations and weights) and what it writes is int8, not float16. In an INT8
+/// network the first convolution only writes int8, and the last before the global average only reads it.
+enum : int { kInt8In = 1, kInt8Out = 2 };
+
+/// A convolution of the whole batch. Channels are padded to powers of two (see padded_channels). What the tensor cores
+/// read has the same order of bytes in both precisions, so `C` counts pairs of bytes: float16 channels, or half as many
+/// as there are int8 channels. A pixel of int8 takes at least 128 bytes; what lies beyond its channels is never written
+/// and meets weights that are zero.
 struct alignas(16) ConvDesc {
-  std::uint64_t weights;                  // byte offset into the weights: [n tile][pass][k32 step][n8][lane][8 halves]
-  std::uint32_t in, out, residual, bias;  // byte offsets: in/out/residual into the arena, bias into the weights
+  std::uint64_t weights;  // byte offset into the weights: [n tile][pass][step of 64 bytes][n8][lane][16 bytes]
+  // Byte offsets: in/out/residual into the arena; bias into the weights, where N floats lie, and in an INT8 network
+  // behind them the N factors of the sums.
+  std::uint32_t in, out, residual, bias;
   std::uint8_t kind, stride, relu;
   std::uint8_t cfg;         // log2(MF) * 4 + log2(NF): 16x8 fragments of a warp along M and N
   std::uint8_t wm, wn, wk;  // log2 of the warps along M, N, K; their sum is 3
   std::uint8_t passes;      // parts of K that a tile takes one after another
-  std::uint8_t boxes;       // of 64 channels, a pass
+  std::uint8_t boxes;       // of 128 bytes, a pass
   std::uint8_t chunks;      // loads a box: each `rows` rows of `width` pixels
-  std::uint8_t pad0_;
+  std::uint8_t flags;
   std::uint8_t tn;            // log2 of a tile's channels
   int H, W, C, OH, OW, N, M;  // M = batch * OH * OW; pixels of the batch lie one image after another
   int mt, nt;                 // tiles
@@ -33,13 +42,18 @@ struct alignas(16) ConvDesc {
   int map;                            // index of the tensor map (Hopper)
   int stack, a_off;                   // bytes of a stack; of which the weights take [0, a_off)
   std::uint32_t by_ow, by_oh, by_nt;  // reciprocals: see magic()
-  int span, pad_;                     // boxes a load brings
+  int span;                           // boxes a load brings
+  float residual_factor;              // of an int8 residual's values
 };
 static_assert(sizeof(ConvDesc) == 128);
 
 /// Whether activations come as every second pixel of every second row: a box then has a dimension more, also where a
 /// row is one pixel.
 constexpr bool strided(const ConvDesc& c) { return c.kind == kConv1x1 && c.stride == 2; }
+
+/// Elements from one pixel to the next: of what a convolution writes, and of an int8 tensor of N channels.
+constexpr int int8_pitch(int channels) { return channels < 128 ? 128 : channels; }
+constexpr int out_pitch(const ConvDesc& c) { return c.flags & kInt8Out ? int8_pitch(c.N) : c.N; }
 
 /// q = umulhi(n, magic(d)) is n / d for d > 1 while n * d < 2^32.
 inline std::uint32_t magic(std::uint32_t d) { return d > 1 ? 0xffffffffu / d + 1 : 0; }
@@ -49,8 +63,9 @@ struct alignas(16) Phase {
   int conv[2];                     // indices of the convolutions
   int item0;                       // items of a block before this phase
   int per_tile;                    // items a tile takes: the larger of the convolutions' passes
-  int H, W, C, batch;              // pools and the classifier (H: classes)
-  std::uint32_t in, out, bias, pad_;
+  int H, W, C, batch;              // pools and the classifier (H: classes); C as a convolution's
+  std::uint32_t in, out, bias;
+  std::uint32_t int8;  // max pooling: of int8
   std::uint64_t weights;
   std::uint64_t weight_bytes;  // convolutions too: what to bring into L2
 };
@@ -83,6 +98,7 @@ struct Net {
   unsigned* counter;   // kShards of them, monotonic over launches; 32 words behind each its value as the launch began
   unsigned* failed;    // in the host's memory; set when the watchdog fires: the counters must then be cleared
   long long watchdog;  // clock cycles
+  long long* clocks;   // optional: [count + 1] cycles at which the first block saw each phase begin, and the end
   long long* trace;    // optional: [phase][block][16] clock stamps, in a kernel compiled with TRACE
 };
 

@@ -1,6 +1,7 @@
 #include "cuda/plan_file.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -93,18 +94,20 @@ Json describe(const Plan& plan) {
   for (const PlannedBatch& batch : plan.batches) batches.push_back(batch_json(batch));
   Json profiles = Json::array();
   for (const nvinfer::Profile& p : plan.profiles) profiles.push_back({p.min, p.opt, p.max});
-  return {{"made_for",
-           {{"gpu", plan.gpu},
-            {"compute_capability", plan.compute_capability},
-            {"multiprocessors", plan.multiprocessors},
-            {"shared_bytes", plan.shared_bytes}}},
-          {"input", plan.layers.input},
-          {"output", plan.layers.output},
-          {"batch", plan.layers.batch},
-          {"tensors", tensors},
-          {"layers", layers},
-          {"profiles", profiles},
-          {"batches", batches}};
+  Json description{{"made_for",
+                    {{"gpu", plan.gpu},
+                     {"compute_capability", plan.compute_capability},
+                     {"multiprocessors", plan.multiprocessors},
+                     {"shared_bytes", plan.shared_bytes}}},
+                   {"input", plan.layers.input},
+                   {"output", plan.layers.output},
+                   {"batch", plan.layers.batch},
+                   {"tensors", tensors},
+                   {"layers", layers},
+                   {"profiles", profiles},
+                   {"batches", batches}};
+  if (plan.layers.int8()) description["scales"] = plan.layers.scales;
+  return description;
 }
 
 /// A whole number that fits an int; nlohmann would wrap a larger one.
@@ -117,6 +120,13 @@ int whole(const Json& value) {
 
 int whole(const Json& object, const char* key, int otherwise) {
   return object.contains(key) ? whole(object[key]) : otherwise;
+}
+
+/// A number as a float; check_layers refuses what is no scale.
+float real(const Json& value) {
+  if (!value.is_number()) damaged("a number is missing");
+  const double number = value.get<double>();
+  return std::fabs(number) < 1e30 ? static_cast<float>(number) : -1;
 }
 
 /// Where something begins in the weights. nlohmann would convert any number, one beyond the type with undefined
@@ -161,6 +171,8 @@ void read_description(const Json& json, Plan& plan) {
     damaged("it has too many layers");
   for (const Json& t : json.at("tensors"))
     plan.layers.tensors.push_back({whole(t.at(0)), whole(t.at(1)), whole(t.at(2))});
+  if (json.contains("scales"))
+    for (const Json& scale : json["scales"]) plan.layers.scales.push_back(real(scale));
   for (const Json& layer : json.at("layers")) read_layer(layer, plan);
   plan.layers.batch = whole(json, "batch", -1);
   for (const Json& p : json.at("profiles")) plan.profiles.push_back({whole(p.at(0)), whole(p.at(1)), whole(p.at(2))});

@@ -112,7 +112,7 @@ class Maker {
           "layer '" + layer.name + "': the GPU's copy engine cannot bring its activations (" + why + ")",
           "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
     need_weights(layer, places_[i].weights, packed_bytes(conv));
-    need_weights(layer, places_[i].bias, static_cast<std::uint64_t>(conv.N) * 4);
+    need_weights(layer, places_[i].bias, static_cast<std::uint64_t>(conv.N) * (layers_.int8() ? 8 : 4));
     if (places_[i].bias >= kNone) damaged(layer, "has its weights beyond 4 GB");
     conv.weights = places_[i].weights;
     conv.bias = static_cast<std::uint32_t>(places_[i].bias);
@@ -131,7 +131,8 @@ class Maker {
                                                          : kPhaseFc;
     phase.H = in.height;
     phase.W = in.width;
-    phase.C = padded_channels(in.channels);
+    phase.C = pixel_bytes(layers_, layer.in) / 2;
+    phase.int8 = layers_.scale(layer.in) > 0;
     phase.in = offset(layer.in);
     if (layer.kind != LayerKind::kDense) {
       phase.out = offset(layer.out);
@@ -164,7 +165,7 @@ std::uint64_t tensor_bytes(const Layers& layers, int tensor) {
     if (layer.out == tensor && layer.kind == LayerKind::kAveragePool)
       return static_cast<std::uint64_t>(padded_channels(shape.channels)) * 4;
   return static_cast<std::uint64_t>(shape.height) * static_cast<std::uint64_t>(shape.width) *
-         static_cast<std::uint64_t>(padded_channels(shape.channels)) * 2;
+         static_cast<std::uint64_t>(pixel_bytes(layers, tensor));
 }
 
 std::vector<std::uint64_t> place_tensors(const Layers& layers, const std::vector<std::vector<int>>& phases, int images,

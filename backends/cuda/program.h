@@ -32,7 +32,7 @@ Program make_program(const Layers& layers, const std::vector<Tile>& tiles, const
 std::vector<std::uint64_t> place_tensors(const Layers& layers, const std::vector<std::vector<int>>& phases, int images,
                                          std::uint64_t& total);
 
-/// Bytes of a tensor for one image: padded float16 channels; float32 for what the global average makes.
+/// Bytes of a tensor for one image: padded float16 or int8 channels; float32 for what the global average makes.
 std::uint64_t tensor_bytes(const Layers& layers, int tensor);
 
 }  // namespace ferry::latency

@@ -69,10 +69,35 @@ void check_tensors(const Layers& all) {
     throw nvinfer::Failure("plan", "the input is no image of three channels and even width", "build the plan again");
 }
 
+bool positive(float scale) { return scale >= 1e-20F && scale <= 1e20F; }
+
+/// Which tensors of an INT8 network are int8: all but its input, what the average reads, and what it makes.
+void check_scales(const Layers& all, const Layer& layer) {
+  const float in = all.scale(layer.in), out = all.scale(layer.out);
+  switch (layer.kind) {
+    case LayerKind::kConv:
+      need(layer.in == 0 || positive(in), layer, "it reads values that are not quantised, in a network that is");
+      need(layer.in != 0 || positive(out), layer, "it gives values that are not quantised, in a network that is");
+      need(layer.residual < 0 || positive(all.scale(layer.residual)), layer,
+           "it adds values that are not quantised, in a network that is");
+      break;
+    case LayerKind::kMaxPool:
+      need(positive(in) && in == out, layer, "what it reads and what it gives must be quantised by the same scale");
+      break;
+    case LayerKind::kAveragePool:
+    case LayerKind::kDense:
+      need(in == 0 && out == 0, layer, "the global average and the classifier take no quantised values");
+      break;
+  }
+}
+
 }  // namespace
 
 void check_layers(const Layers& all) {
   check_tensors(all);
+  if (all.int8() && (all.scales.size() != all.tensors.size() || all.scales.front() != 0 ||
+                     !std::all_of(all.scales.begin(), all.scales.end(), [](float s) { return s == 0 || positive(s); })))
+    throw nvinfer::Failure("plan", "its scales are not those of its tensors", "build the plan again");
   const int count = static_cast<int>(all.tensors.size());
   std::set<int> halves, floats;  // what the layers so far have made, by the type of its values
   for (const Layer& layer : all.layers) {
@@ -88,6 +113,7 @@ void check_layers(const Layers& all) {
     need(layer.kind == LayerKind::kConv || (layer.residual < 0 && !layer.relu), layer,
          "only convolutions add and clip");
     check_kind(all, layer);
+    if (all.int8()) check_scales(all, layer);
     need(dense || all.out(layer).channels <= kMaxChannels, layer, "a layer has at most 8192 channels");
     (layer.kind == LayerKind::kAveragePool ? floats : halves).insert(layer.out);
   }

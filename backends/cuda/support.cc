@@ -9,10 +9,14 @@
 
 namespace ferry::latency {
 
+const char* precision_of(const Layers& layers, const Layer& layer) {
+  return layers.scale(layer.in) > 0 ? "Int8" : "Half";
+}
+
 nvinfer::Proof proof_of(const Layers& layers) {
   nvinfer::Proof proof;
   for (const Layer& layer : layers.layers)
-    if (layer.kind == LayerKind::kConv || layer.kind == LayerKind::kDense) proof.count("Half");
+    if (layer.kind == LayerKind::kConv || layer.kind == LayerKind::kDense) proof.count(precision_of(layers, layer));
   return proof;
 }
 
@@ -49,7 +53,7 @@ std::string describe_json() {
                         {"builds", true},
                         {"kind", "gpu"},
                         {"reference", false},
-                        {"precisions", {"fp16"}},
+                        {"precisions", {"fp16", "int8"}},
                         {"max_batch", latency::kMaxImages},
                         {"compiled_against", latency::kVersion}}
       .dump();

@@ -4,12 +4,9 @@
 #include <bit>
 #include <cmath>
 
-#include "nvinfer/failure.h"
-
 namespace ferry::latency {
 namespace {
 
-constexpr double kPoolCycles = 1500;
 constexpr int kLargestTile = 8192;
 
 std::int64_t align_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
@@ -35,12 +32,16 @@ ConvDesc shape_of(const Layers& layers, const Layer& layer, int images) {
   d.stride = static_cast<std::uint8_t>(layer.stride);
   d.H = in.height;
   d.W = in.width;
-  d.C = d.kind == kStem ? 4 : padded_channels(in.channels);
+  d.C = d.kind == kStem ? 4 : pixel_bytes(layers, layer.in) / 2;
   d.OH = out.height;
   d.OW = out.width;
   d.N = padded_channels(out.channels);
   d.M = images * d.OH * d.OW;
   d.relu = layer.relu ? 1 : 0;
+  d.flags = static_cast<std::uint8_t>((layers.scale(layer.in) > 0 ? kInt8In : 0) |
+                                      (layers.scale(layer.out) > 0 ? kInt8Out : 0));
+  if (layer.residual >= 0 && layers.scale(layer.residual) > 0)
+    d.residual_factor = layers.scale(layer.residual) / output_step(layers, layer);
   return d;
 }
 
@@ -58,7 +59,7 @@ std::int64_t tile_pixels(const ConvDesc& d) {
   return most;
 }
 
-/// How the activations of an item arrive: boxes of 64 channels, each in chunks of at most 256 rows. Their bytes; 0 if
+/// How the activations of an item arrive: boxes of 128 bytes, each in chunks of at most 256 rows. Their bytes; 0 if
 /// they cannot.
 std::int64_t lay_activations(ConvDesc& d) {
   if (d.kind == kStem) {
@@ -109,104 +110,20 @@ bool sizes_hold(const ConvDesc& d, int images) {
          pixels * d.C * 2 < std::int64_t{1} << 31 && static_cast<std::int64_t>(d.M) * d.N * 2 < std::int64_t{1} << 31;
 }
 
-struct Candidate {
-  Tile tile;
-  ConvDesc conv;
-  double cycles;  // of the phase, if it is alone in it
-};
-
-std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, int images, const Machine& machine,
-                                  int room) {
-  std::vector<Candidate> all;
-  Tile t;
-  for (t.mf = 1; t.mf <= 2; t.mf *= 2)
-    for (t.nf = 1; t.nf <= 4; t.nf *= 2)
-      for (t.wm = 1; t.wm <= kWarps; t.wm *= 2)
-        for (t.wn = 1; t.wm * t.wn <= kWarps; t.wn *= 2)
-          for (t.passes = 1; t.passes <= 8; t.passes *= 2) {
-            const auto d = describe_conv(layers, layer, t, images, room);
-            if (!d) continue;
-            all.push_back({t, *d, phase_cost(*d, machine, waves(d->mt * d->nt, machine.multiprocessors), room)});
-          }
-  return all;
-}
-
-class Chooser {
- public:
-  Chooser(const Layers& layers, int images, const Machine& machine)
-      : layers_(layers), images_(images), machine_(machine), room_(stack_room(layers, machine.shared_bytes)) {
-    choice_.tiles.resize(layers.layers.size());
-  }
-
-  Choice run() {
-    double cycles = 0;
-    for (const std::vector<int>& phase : schedule(layers_)) {
-      const bool conv = layers_.layers[static_cast<std::size_t>(phase[0])].kind == LayerKind::kConv;
-      cycles += machine_.meeting + (conv ? choose(phase) : kPoolCycles);
-    }
-    // Weights come from memory in every run: more of them than L2 keeps, as a rule.
-    choice_.ns = std::max(cycles / machine_.clock_ghz, weight_bytes() / (0.9 * machine_.memory_gbs));
-    return std::move(choice_);
-  }
-
- private:
-  double weight_bytes() const {
-    double bytes = 0;
-    for (const Layer& layer : layers_.layers)
-      if (layer.kind == LayerKind::kConv || layer.kind == LayerKind::kDense)
-        bytes += 2.0 * padded_channels(layers_.in(layer).channels) * layers_.out(layer).channels * layer.kernel *
-                 layer.kernel;
-    return bytes;
-  }
-
-  std::vector<Candidate> options(int index) const {
-    const auto i = static_cast<std::size_t>(index);
-    const Layer& layer = layers_.layers[i];
-    auto found = candidates(layers_, layer, images_, machine_, room_);
-    if (!found.empty()) return found;
-    if (images_ > 1 && layer.stride == 2 && layer.in != 0 && layers_.in(layer).height % 2 != 0)
-      throw nvinfer::Failure(
-          "layer '" + layer.name + "'",
-          "layer '" + layer.name + "' halves an odd height, which this engine does for one picture at a time",
-          "use --batch 1, or --backend tensorrt", FERRY_UNSUPPORTED);
-    throw nvinfer::Failure("layer '" + layer.name + "'",
-                           "layer '" + layer.name + "' fits into no tile of this engine at batch " +
-                               std::to_string(images_) + " with " + std::to_string(machine_.shared_bytes) +
-                               " bytes of shared memory",
-                           "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
-  }
-
-  double choose(const std::vector<int>& phase) {
-    const std::vector<Candidate> first = options(phase[0]),
-                                 second = phase.size() > 1 ? options(phase[1]) : std::vector<Candidate>(1);
-    double best = INFINITY;
-    for (const Candidate& a : first)
-      for (const Candidate& b : second) {
-        const double cycles = phase.size() > 1 ? together(a, b) : a.cycles;
-        if (!(cycles < best)) continue;
-        best = cycles;
-        choice_.tiles[static_cast<std::size_t>(phase[0])] = a.tile;
-        if (phase.size() > 1) choice_.tiles[static_cast<std::size_t>(phase[1])] = b.tile;
-      }
-    return best;
-  }
-
-  double together(const Candidate& a, const Candidate& b) const {
-    const int count = waves(a.conv.mt * a.conv.nt + b.conv.mt * b.conv.nt, machine_.multiprocessors);
-    return std::max(phase_cost(a.conv, machine_, count, room_), phase_cost(b.conv, machine_, count, room_));
-  }
-
-  const Layers& layers_;
-  int images_;
-  const Machine& machine_;
-  int room_;
-  Choice choice_;
-};
-
 }  // namespace
 
 int padded_channels(int channels) {
   return std::max(64, static_cast<int>(std::bit_ceil(static_cast<unsigned>(std::max(channels, 1)))));
+}
+
+int pixel_bytes(const Layers& layers, int tensor) {
+  const int channels = padded_channels(layers.tensors[static_cast<std::size_t>(tensor)].channels);
+  return layers.scale(tensor) > 0 ? int8_pitch(channels) : channels * 2;
+}
+
+float output_step(const Layers& layers, const Layer& layer) {
+  const float scale = layers.scale(layer.out);
+  return scale > 0 ? scale : 1;
 }
 
 std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, const Tile& tile, int images,
@@ -257,13 +174,6 @@ double phase_cost(const ConvDesc& d, const Machine& machine, int wave_count, int
   const double alone = 2 * d.stack > room ? items * (load + machine.latency) : 0;  // nothing arrives meanwhile
   return machine.latency + a / machine.l2_bytes + products + more_items + tail +
          machine.weights_share * b / machine.l2_bytes + alone;
-}
-
-Choice choose_tiles(const Layers& layers, int images, const Machine& machine) {
-  if (stack_room(layers, machine.shared_bytes) < kClassifierBytes)
-    throw nvinfer::Failure("graph", "the network has too many layers for this GPU's shared memory",
-                           "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
-  return Chooser(layers, images, machine).run();
 }
 
 }  // namespace ferry::latency

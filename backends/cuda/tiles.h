@@ -37,6 +37,12 @@ struct Tile {
 /// The next power of two from 64 on: what a tensor's channels are padded to, with zeros.
 int padded_channels(int channels);
 
+/// Bytes from one pixel of a tensor to the next: float16 of padded_channels, or int8.
+int pixel_bytes(const Layers& layers, int tensor);
+
+/// What a convolution's results are divided by before they are stored: the scale of int8, or 1.
+float output_step(const Layers& layers, const Layer& layer);
+
 /// The descriptor of a convolution of `images` images cut this way, without addresses; nothing if the kernel cannot run
 /// it so (divisibility, a tile that is no power of two, a stack larger than `room`). Takes any numbers.
 std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, const Tile& tile, int images, int room);
@@ -46,8 +52,19 @@ std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, 
 int stack_room(const Layers& layers, int shared_bytes);
 
 /// Cycles of a phase in which a block takes `wave_count` of these tiles, from the first byte asked for to the last
-/// stored, by the model in docs/latency-engine.md; the stacks share `room` bytes.
+/// stored, by the model; the stacks share `room` bytes.
 double phase_cost(const ConvDesc& conv, const Machine& machine, int wave_count, int room);
+
+/// One way to cut a phase.
+struct PhaseTiles {
+  std::vector<Tile> tiles;  // one for each of its layers
+  double cycles = 0;        // by the model
+};
+/// For each phase, in the order of schedule(), the ways to cut it, the cheapest by the model first: at most `limit`,
+/// and none more than `dearest` times as dear as the first. Throws nvinfer::Failure naming a layer that fits in no
+/// shape.
+std::vector<std::vector<PhaseTiles>> phase_tiles(const Layers& layers, int images, const Machine& machine,
+                                                 std::size_t limit, double dearest);
 
 struct Choice {
   std::vector<Tile> tiles;  // one for each layer; of no meaning for pools and the classifier

@@ -1,5 +1,6 @@
 #include "cuda/weights.h"
 
+#include <cstring>
 #include <map>
 
 #include "cuda/pack.h"
@@ -13,25 +14,56 @@ class Packer {
       : read_(read), room_(stack_room(read.layers, machine.shared_bytes)) {}
 
   Place pack(std::size_t i, const PlannedBatch& batch) {
-    const Layers& layers = read_.layers;
-    const Layer& layer = layers.layers[i];
+    const Layer& layer = read_.layers.layers[i];
+    if (layer.kind == LayerKind::kConv) return pack_conv_layer(i, batch);
+    if (layer.kind != LayerKind::kDense) return {};
     const LayerWeights& from = read_.weights[i];
-    const int in = layers.in(layer).channels, out = layers.out(layer).channels;
+    const int classes = read_.layers.out(layer).channels;
     Place place;
-    if (layer.kind == LayerKind::kConv) {
-      const auto conv = describe_conv(layers, layer, batch.tiles[i], batch.images, room_);
-      place.weights = put(pack_conv(*conv, out, in, layer.kernel, from.weights));
-      place.bias = put(pack_bias(from.bias, out, conv->N));
-    } else if (layer.kind == LayerKind::kDense) {
-      place.weights = put(pack_dense(out, in, from.weights));
-      place.bias = put(pack_bias(from.bias, out, out));
-    }
+    place.weights = put(pack_dense(classes, read_.layers.in(layer).channels, halves(from)));
+    place.bias = put(pack_floats(bias_of(from, classes), classes));
     return place;
   }
 
   std::string bytes;
 
  private:
+  Place pack_conv_layer(std::size_t i, const PlannedBatch& batch) {
+    const Layers& layers = read_.layers;
+    const Layer& layer = layers.layers[i];
+    const LayerWeights& from = read_.weights[i];
+    const int in = layers.in(layer).channels, out = layers.out(layer).channels;
+    const auto conv = describe_conv(layers, layer, batch.tiles[i], batch.images, room_);
+    const bool int8 = conv->flags & kInt8In;
+    Place place;
+    place.weights = put(pack_conv(*conv, out, in, layer.kernel, int8 ? std::string(from.weights) : halves(from)));
+    std::vector<float> bias = bias_of(from, out);
+    if (!layers.int8()) {
+      place.bias = put(pack_floats(bias, conv->N));
+      return place;
+    }
+    // (sum * scales + bias) / step, and nothing left to divide at run time.
+    std::vector<float> factors(static_cast<std::size_t>(out), 1);
+    const float step = output_step(layers, layer);
+    for (std::size_t n = 0; n < factors.size(); ++n) {
+      factors[n] = (int8 ? layers.scale(layer.in) * from.scales[n] : 1) / step;
+      bias[n] /= step;
+    }
+    place.bias = put(pack_floats(bias, conv->N) + pack_floats(factors, conv->N));
+    return place;
+  }
+
+  static std::string halves(const LayerWeights& from) {
+    return from.scales.empty() ? std::string(from.weights) : dequantised(from.weights, from.scales);
+  }
+  static std::vector<float> bias_of(const LayerWeights& from, int count) {
+    std::vector<float> values(static_cast<std::size_t>(count), 0);
+    if (from.bias.empty()) return values;
+    if (from.scales.empty()) return floats_of(from.bias, count);
+    std::memcpy(values.data(), from.bias.data(), values.size() * sizeof(float));
+    return values;
+  }
+
   std::uint64_t put(const std::string& values) {
     bytes.resize((bytes.size() + 255) / 256 * 256, '\0');
     const std::uint64_t at = bytes.size();

@@ -12,19 +12,20 @@ int append(void* user, const void* data, std::size_t size) {
 
 }  // namespace
 
-std::string build_plan(const std::string& onnx, int min, int max) {
-  std::string plan, report;
-  const nlohmann::json options{{"profiles", {{{"min", min}, {"opt", min}, {"max", max}}}}};
+BuiltPlan build_with_report(const std::string& onnx, int min, int max, int level) {
+  BuiltPlan built;
+  const nlohmann::json options{{"profiles", {{{"min", min}, {"opt", min}, {"max", max}}}},
+                               {"optimization_level", level}};
   const std::string text = options.dump();
   ferry_build_args args{};
   args.struct_size = sizeof args;
   args.onnx = onnx.data();
   args.onnx_size = onnx.size();
   args.options_json = text.c_str();
-  args.plan = {append, &plan};
-  args.report_json = {append, &report};
+  args.plan = {append, &built.plan};
+  args.report_json = {append, &built.report};
   nvinfer::build(args);
-  return plan;
+  return built;
 }
 
 std::shared_ptr<Engine> open_plan(const std::string& plan) {

@@ -8,8 +8,15 @@
 
 namespace ferry::latency {
 
-/// The plan of this ONNX file for batches `min` to `max`, for the first GPU here. Throws nvinfer::Failure.
-std::string build_plan(const std::string& onnx, int min, int max);
+struct BuiltPlan {
+  std::string plan, report;
+};
+/// The plan of this ONNX file for batches `min` to `max`, for the first GPU here; level 0: tiles by the model alone.
+/// Throws nvinfer::Failure.
+BuiltPlan build_with_report(const std::string& onnx, int min, int max, int level = 1);
+inline std::string build_plan(const std::string& onnx, int min, int max, int level = 1) {
+  return build_with_report(onnx, min, max, level).plan;
+}
 
 std::shared_ptr<Engine> open_plan(const std::string& plan);
 

@@ -109,10 +109,13 @@ class Bench {
     double worst = 0;
     for (int i = 0; i < ph.convs; ++i) {
       const ConvDesc& c = program_.convs[static_cast<std::size_t>(ph.conv[i])];
-      worst = std::max(worst, halves(c.out, static_cast<std::size_t>(c.M) * static_cast<std::size_t>(c.N)));
+      worst = std::max(worst, c.flags & kInt8Out ? int8s(c) : halves(c.out, static_cast<std::size_t>(c.M * c.N)));
     }
-    if (ph.kind == kPhaseMaxPool)
-      worst = halves(ph.out, images * static_cast<std::size_t>((ph.H + 1) / 2 * ((ph.W + 1) / 2) * ph.C));
+    if (ph.kind == kPhaseMaxPool) {
+      const std::size_t pixels = images * static_cast<std::size_t>((ph.H + 1) / 2 * ((ph.W + 1) / 2));
+      worst = ph.int8 != 0 ? int8s(ph.out, pixels, ph.C * 2, program_.convs[0].N)  // the first convolution's channels
+                           : halves(ph.out, pixels * static_cast<std::size_t>(ph.C));
+    }
     if (ph.kind == kPhaseAvgPool) {
       const auto got = fetch<float>(static_cast<const char*>(device_arena_.data()) + kCounterBytes + ph.out,
                                     images * static_cast<std::size_t>(ph.C));
@@ -139,6 +142,22 @@ class Bench {
         fetch<std::uint16_t>(static_cast<const char*>(device_arena_.data()) + kCounterBytes + offset, count);
     const auto* want = reinterpret_cast<const std::uint16_t*>(arena_.data() + offset);
     return relative_error(got.data(), want, count, [](std::uint16_t v) { return from_half(v); });
+  }
+
+  double int8s(const ConvDesc& c) const { return int8s(c.out, static_cast<std::size_t>(c.M), out_pitch(c), c.N); }
+  /// `channels` of `pixels` that lie `pitch` apart; what is between them may be anything.
+  double int8s(std::uint32_t offset, std::size_t pixels, int pitch, int channels) const {
+    const auto step = static_cast<std::size_t>(pitch), used = static_cast<std::size_t>(channels);
+    const auto all =
+        fetch<signed char>(static_cast<const char*>(device_arena_.data()) + kCounterBytes + offset, pixels * step);
+    std::vector<signed char> got, want;
+    for (std::size_t i = 0; i < pixels; ++i) {
+      const auto* expected = reinterpret_cast<const signed char*>(arena_.data() + offset + i * step);
+      got.insert(got.end(), all.begin() + static_cast<std::ptrdiff_t>(i * step),
+                 all.begin() + static_cast<std::ptrdiff_t>(i * step + used));
+      want.insert(want.end(), expected, expected + used);
+    }
+    return relative_error(got.data(), want.data(), got.size(), [](signed char v) { return static_cast<float>(v); });
   }
 
   std::shared_ptr<Engine> engine_;
@@ -183,6 +202,19 @@ TEST_F(LatencyGpu, EveryLayerOfOddNetworks) {
   check_layers_of({{1, 1, 1, 1}, {32, 64, 128, 256}, 64, 10, 32, 32, false}, 7, 12);
   check_layers_of({{1, 1, 1, 1}, {16, 16, 24, 32}, 16, 24, 32, 32}, 8, 13);
   check_layers_of({{1, 1, 1, 1}, {16, 16, 24, 32}, 16, 24, 16, 16}, 1, 14);
+}
+
+// Sums are exact in both, so a layer differs only where a factor's rounding moves a value across a step.
+TEST_F(LatencyGpu, EveryLayerInInt8) {
+  ResNetSpec spec;
+  spec.int8 = true;
+  for (const int batch : {1, 2, 8}) check_layers_of(spec, batch, 7);
+  for (const ResNetSpec& odd : {ResNetSpec{{2, 2, 2, 2}, {64, 128, 256, 512}, 64, 1000, 224, 224, false, true},
+                                ResNetSpec{{1, 2, 1, 1}, {16, 16, 24, 32}, 16, 24, 64, 64, true, true},
+                                ResNetSpec{{1, 1, 2, 1}, {48, 40, 96, 128}, 24, 7, 96, 64, true, true},
+                                ResNetSpec{{1, 1, 1, 1}, {32, 64, 128, 256}, 64, 10, 32, 32, false, true},
+                                ResNetSpec{{1, 1, 1, 1}, {16, 16, 24, 32}, 16, 24, 32, 32, false, true}})
+    for (const int batch : {1, 7}) check_layers_of(odd, batch, 8);
 }
 
 /// Runs through a session, as the C interface does.
@@ -248,8 +280,8 @@ TEST_F(LatencyGpu, SessionsInThreadsDoNotWaitForEachOtherForEver) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST_F(LatencyGpu, TimesEveryBatchOfResNet101) {
-  const std::string plan = build_plan(ferry::testing::resnet_onnx({}, 7), 1, kMaxImages);
+void time_every_batch(const ResNetSpec& spec, int level) {
+  const std::string plan = build_plan(ferry::testing::resnet_onnx(spec, 7), 1, kMaxImages, level);
   Runner runner(open_plan(plan));
   for (std::int64_t batch = 1; batch <= kMaxImages; ++batch) {
     const auto input = normal(runner.engine->inputs()[0].row_bytes / 4 * static_cast<std::size_t>(batch), 3);
@@ -261,7 +293,39 @@ TEST_F(LatencyGpu, TimesEveryBatchOfResNet101) {
       if (i >= 50) milliseconds.push_back(times.compute_ms);
     }
     std::nth_element(milliseconds.begin(), milliseconds.begin() + 125, milliseconds.end());
-    std::printf("  batch %d: %.4f ms on the device\n", static_cast<int>(batch), milliseconds[125]);
+    std::printf("  batch %d, %s, tiles %s: %.4f ms on the device\n", static_cast<int>(batch),
+                spec.int8 ? "INT8" : "FP16", level > 0 ? "measured" : "by the model", milliseconds[125]);
+  }
+}
+
+TEST_F(LatencyGpu, TilesAreMeasured) {
+  const std::string onnx = ferry::testing::resnet_onnx({{1, 1, 1, 1}, {32, 64, 96, 128}, 64, 24, 64, 64}, 7);
+  const BuiltPlan measured = build_with_report(onnx, 1, 2), by_model = build_with_report(onnx, 1, 2, 0);
+  const Json report = Json::parse(measured.report)["measured_tiles"];
+  ASSERT_EQ(report.size(), 2u) << report;
+  for (const Json& batch : report) {
+    EXPECT_GT(batch["tuned_cycles"].get<double>(), 0);
+    EXPECT_LE(batch["tuned_cycles"].get<double>(), batch["model_cycles"].get<double>());
+  }
+  EXPECT_TRUE(Json::parse(by_model.report)["measured_tiles"].empty());
+  const Plan plan = read_plan(measured.plan);
+  const Choice model = choose_tiles(plan.layers, 1, {plan.multiprocessors, plan.shared_bytes});
+  std::printf("  measured cycles at batch 1: %.0f, of the model's tiles: %.0f\n",
+              report["1"]["tuned_cycles"].get<double>(), report["1"]["model_cycles"].get<double>());
+  // Whatever was chosen computes the same.
+  const auto input = normal(3 * 64 * 64, 3);
+  const auto output = Runner(open_plan(measured.plan)).run(1, input),
+             expected = Runner(open_plan(by_model.plan)).run(1, input);
+  EXPECT_LE(relative_error(output.data(), expected.data(), output.size(), [](float v) { return v; }), 5e-3);
+  if (std::getenv("FAKE_CUDA_KERNELS") != nullptr)
+    EXPECT_NE(plan.batches.front().tiles, model.tiles) << "the emulated GPU likes other tiles best";
+}
+
+TEST_F(LatencyGpu, TimesEveryBatchOfResNet101) {
+  for (const bool int8 : {false, true}) {
+    ResNetSpec spec;
+    spec.int8 = int8;
+    for (const int level : {0, 1}) time_every_batch(spec, level);
   }
 }
 

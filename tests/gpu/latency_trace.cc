@@ -77,12 +77,12 @@ class Tracer {
         input_(engine_->inputs()[0].row_bytes * static_cast<std::size_t>(batch)),
         output_(engine_->outputs()[0].row_bytes * static_cast<std::size_t>(batch)),
         kernels_(cuda::kernels_resnet_trace()),
-        function_(kernels_.function("ferry_resnet")),
+        function_(kernels_.function(read_plan(plan).layers.int8() ? "ferry_resnet_int8" : "ferry_resnet")),
         executor_(*engine_, arena_.data()),
-        blocks_(engine_->launch().grid[0]),
+        blocks_(engine_->kernel().launch().grid[0]),
         stamps_(program_.phases.size() * blocks_ * kStamps),
         device_stamps_(stamps_.size() * sizeof(long long)) {
-    cuda::allow_shared(function_, engine_->launch().shared_bytes);
+    cuda::allow_shared(function_, engine_->kernel().launch().shared_bytes);
     cuda::fill_bytes(input_.data(), 0, input_.size(), stream_.handle());
     executor_.bind(0, batch, {input_.data()}, {output_.data()}, stream_.handle());
     executor_.net().trace = static_cast<long long*>(device_stamps_.data());
@@ -103,7 +103,7 @@ class Tracer {
  private:
   void launch() {
     void* arguments[] = {&executor_.net()};
-    cuda::launch(function_, engine_->launch(), arguments, stream_.handle());
+    cuda::launch(function_, engine_->kernel().launch(), arguments, stream_.handle());
     cuda::copy_to_host(stamps_.data(), device_stamps_.data(), device_stamps_.size(), stream_.handle());
     stream_.synchronize();
     executor_.finish();

@@ -8,11 +8,11 @@
 #include <set>
 
 #include "cuda/boxes.h"
+#include "cuda/half.h"
 #include "cuda/pack.h"
 #include "cuda/plan_file.h"
 #include "cuda/program.h"
 #include "cuda/weights.h"
-#include "gpu/half.h"
 #include "models.h"
 #include "nvinfer/failure.h"
 
@@ -65,6 +65,24 @@ TEST(Tiles, EveryResNetFitsEveryCard) {
       const Choice eight = choose_tiles(layers, kMaxImages, machine);
       EXPECT_GT(eight.ns, one.ns) << name;
     }
+}
+
+TEST(Tiles, WaysToCutAPhaseBeginWithTheCheapest) {
+  const Layers& layers = resnet("resnet50");
+  const auto phases = schedule(layers);
+  const auto ways = phase_tiles(layers, 1, kH100, 5, 2);
+  const Choice choice = choose_tiles(layers, 1, kH100);
+  ASSERT_EQ(ways.size(), phases.size());
+  for (std::size_t p = 0; p < phases.size(); ++p) {
+    ASSERT_GE(ways[p].size(), 1u);
+    EXPECT_LE(ways[p].size(), 5u);
+    for (std::size_t k = 0; k < phases[p].size(); ++k)
+      EXPECT_EQ(ways[p][0].tiles[k], choice.tiles[static_cast<std::size_t>(phases[p][k])]);
+    for (std::size_t w = 1; w < ways[p].size(); ++w) {
+      EXPECT_GE(ways[p][w].cycles, ways[p][w - 1].cycles);
+      EXPECT_LE(ways[p][w].cycles, 2 * ways[p][0].cycles);
+    }
+  }
 }
 
 TEST(Tiles, ImpossibleOnesAreRefused) {

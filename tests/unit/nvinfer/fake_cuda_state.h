@@ -4,6 +4,7 @@
 #define __CUDA_API_VERSION_INTERNAL
 #include <cuda.h>
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -68,7 +69,16 @@ inline State& state() {
   return *instance;
 }
 
-inline thread_local std::vector<CUcontext> context_stack;
+/// Of a thread. Without a destructor, because engines that static objects hold are closed after a thread's objects.
+struct ContextStack {
+  std::array<CUcontext, 64> contexts;
+  std::size_t count;
+  bool empty() const { return count == 0; }
+  CUcontext back() const { return contexts[count - 1]; }
+  void push_back(CUcontext context) { contexts.at(count++) = context; }
+  void pop_back() { --count; }
+};
+inline thread_local ContextStack context_stack{};
 
 // Counts the call and says whether a planned failure is due.
 inline CUresult enter(const char* function) {
