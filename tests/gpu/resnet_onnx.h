@@ -1,5 +1,5 @@
-// Whole ResNets with seeded FP16 or INT8 weights as ONNX files, written here byte by byte, so that tests on a machine with a
-// GPU need no other library and no file.
+// Whole ResNets with seeded FP16 or INT8 weights as ONNX files, written here byte by byte, so that tests on a machine
+// with a GPU need no other library and no file.
 #pragma once
 
 #include <array>
