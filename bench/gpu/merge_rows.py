@@ -7,6 +7,7 @@ these are given behind commas then. What a run did not measure is null. Numbers 
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def main(out, *sources):
         file, _, about = rest.partition(",")
         document = json.loads(Path(file).read_text())
         command, _, date = about.rpartition(",")
-        runs.append({"name": name, "command": document.get("command") or command,
+        typed = re.sub(r"(?<=[ =])/\S*/", "", document.get("command") or command)  # whose folders they were says nothing
+        runs.append({"name": name, "command": typed,
                      "started_at": document.get("started_at") or date, "notes": document.get("notes", [])})
         machine = machine or document["machine"]
         if document["machine"].get("gpus") != machine.get("gpus"):

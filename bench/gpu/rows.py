@@ -46,6 +46,14 @@ def plain_row(row):
             "images_per_second": 1000 * row["batch"] / row["median_ms"]}
 
 
+def set_rows(built):
+    """What `ferry build --backend auto` measured of each engine before it chose."""
+    for m in built["set"]["measured"]:
+        yield {"engine": m["engine"], "backend": m["backend"], "precision": "fp16", "batch": m["batch"], "mode": "latency",
+               "timed": m["timed"], "median_ms": m["median_ms"], "p99_ms": m["p99_ms"], "sessions": 1,
+               "images_per_second": 1000 * m["batch"] / m["median_ms"]}
+
+
 def with_agreement(rows, compared):
     """The plan's rows get what `compare --plan` found of the same plan at that batch."""
     found = {row["batch"]: row for row in compared if row["backend"] == "tensorrt"}
@@ -74,6 +82,15 @@ def goal(name, value, limit, least=False, unit="", digits=3):
     met = value >= limit if least else value <= limit
     sign = ">=" if least else "<="
     print(f"{name:58} {value:10.{digits}f} {unit:9} goal {sign} {limit:g}: {'met' if met else 'MISSED'}")
+
+
+def print_set(rows, plain):
+    """A plan set's rows beside the plain loop over TensorRT's plan."""
+    way = {row["batch"]: row["median_ms"] for row in plain if row["way"] == "plain"}
+    for row in rows:
+        ratio = f", {row['host_median_ms'] / way[row['batch']]:.3f} of the plain loop" if row["batch"] in way else ""
+        print(f"plan set, batch {row['batch']:3}: {row['engine']}: device {row['median_ms']:8.4f} ms, "
+              f"host {row['host_median_ms']:8.4f} ms{ratio}")
 
 
 def print_goals(latency, quick_off, plain, loaded, compared, opened):
@@ -128,11 +145,21 @@ def main():
     for name, document in documents:
         if name != "layers":
             sources.append((name, {**document, "results": [row for row in document["results"] if not row["failure"]]}))
+    plan = load("build.json")
+    if plan:  # the plan's name says nothing
+        origin = plan["sidecar"]["origin"]
+        sources = [(name, {**one, "origin": origin, "network": Path(origin).stem}) for name, one in sources]
+    built = load("set.json")
+    if built and sources:
+        sources.append(("set", {**sources[0][1], "command": "bench/gpu/rows DIST CHECKPOINT OUT set: ferry build --backend auto",
+                                "started_at": built["set"]["built_at"], "notes": built["set"]["left_out"],
+                                "results": list(set_rows(built))}))
     if not sources:
         sys.exit(f"{OUT} has no results yet")
     write(sources)
     text = (OUT / "open.txt").read_text() if (OUT / "open.txt").exists() else ""
     opened = [float(ms) / 1000 for ms in re.findall(r"first result (\d+) ms", text)]
+    print_set([row for row in by_name.get("set-bench", {}).get("results", []) if not row["failure"]], plain)
     print_goals(latency, quick_off, plain, loaded, compared, opened)
 
 

@@ -55,15 +55,20 @@ class Rows(unittest.TestCase):
             row(1, 5.6, 6.0, engine="PyTorch eager", backend="python", precision="fp32"),
             row(1, 1.12, 1.3, engine="PyTorch CUDA graph", backend="python"),
             row(256, 1.0, 1.0, engine="PyTorch eager", backend="python", failure="out of memory")]))
+        self.put("set-bench.json", document([row(1, 0.25, 0.32, engine="own (plan set)", backend="cuda")]))
+        self.put("set.json", {"set": {"built_at": "2026-01-02T00:00:00Z", "left_out": ["X: no"], "measured": [
+            {"batch": 1, "backend": "cuda", "engine": "own", "median_ms": 0.25, "p99_ms": 0.26, "timed": "device compute",
+             "chosen": True}]}})
         self.put("open.txt", "first result 400 ms after ...\nfirst result 300 ms after ...\nfirst result 310 ms after ...\n")
         text = self.run_rows()
-        for line in (r"batch 1, device +0\.560 ms +goal <= 0\.6: met", r"of the plain loop +0\.725 +goal <= 0\.75: met",
+        for line in (r"plan set, batch +1: own \(plan set\): device +0\.2500 ms, host +0\.3200 ms, 0\.400 of the plain loop",
+                     r"batch 1, device +0\.560 ms +goal <= 0\.6: met", r"of the plain loop +0\.725 +goal <= 0\.75: met",
                      r"batch 8, device +not measured", r"at 256 with transfers, of device only +0\.950 +goal >= 0\.97: MISSED",
                      r"eager FP32, batch 1 +10\.00 x +goal >= 8\.5: met", r"graph, batch 1 +2\.00 x +goal >= 3: MISSED",
                      r"open to first result, warm file cache +0\.305 s"):
             self.assertRegex(text, line)
         merged = json.loads((self.out / "rows.json").read_text())
-        self.assertEqual(["latency", "no-quick", "load", "peers"], [run["name"] for run in merged["runs"]])
+        self.assertEqual(["latency", "no-quick", "load", "peers", "set-bench", "set"], [run["name"] for run in merged["runs"]])
         required = SCHEMA["definitions"]["result"]["required"]
         for one in merged["results"]:
             self.assertEqual([], [key for key in required if key not in one], one)
@@ -71,6 +76,7 @@ class Rows(unittest.TestCase):
         first = merged["results"][0]
         self.assertEqual(("TensorRT", 1, 0.56, 1e-3), tuple(first[k] for k in ("engine", "batch", "median_ms", "relative_error")))
         self.assertEqual({"latency", "throughput"}, {one["mode"] for one in merged["results"]})
+        self.assertEqual(("set", "own", 4000.0), tuple(merged["results"][-1][k] for k in ("run", "engine", "images_per_second")))
         self.assertNotIn("out of memory", json.dumps(merged["results"]))
 
     def test_nothing_measured_is_said(self):
