@@ -71,6 +71,13 @@ void check_tensors(const Layers& all) {
 
 bool positive(float scale) { return scale >= 1e-20F && scale <= 1e20F; }
 
+void check_scale_table(const Layers& all) {
+  if (!all.int8()) return;
+  const bool good = all.scales.size() == all.tensors.size() && all.scales.front() == 0 &&
+                    std::all_of(all.scales.begin(), all.scales.end(), [](float s) { return s == 0 || positive(s); });
+  if (!good) throw nvinfer::Failure("plan", "its scales are not those of its tensors", "build the plan again");
+}
+
 /// Which tensors of an INT8 network are int8: all but its input, what the average reads, and what it makes.
 void check_scales(const Layers& all, const Layer& layer) {
   const float in = all.scale(layer.in), out = all.scale(layer.out);
@@ -95,9 +102,7 @@ void check_scales(const Layers& all, const Layer& layer) {
 
 void check_layers(const Layers& all) {
   check_tensors(all);
-  if (all.int8() && (all.scales.size() != all.tensors.size() || all.scales.front() != 0 ||
-                     !std::all_of(all.scales.begin(), all.scales.end(), [](float s) { return s == 0 || positive(s); })))
-    throw nvinfer::Failure("plan", "its scales are not those of its tensors", "build the plan again");
+  check_scale_table(all);
   const int count = static_cast<int>(all.tensors.size());
   std::set<int> halves, floats;  // what the layers so far have made, by the type of its values
   for (const Layer& layer : all.layers) {
