@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "console.h"
 #include "ferry/ferry.h"
+#include "form_flags.h"
 #include "model.h"
 #include "pictures.h"
 #include "plan_text.h"
@@ -21,7 +22,7 @@ namespace {
 
 struct Options {
   ModelOptions model;
-  std::string calibration, ranges, output, method = "mse", keep, backend, images, labels;
+  std::string calibration, ranges, output, method = "mse", keep, backend, images, labels, input = "float";
   double percentile = 99.99;
   bool no_equalise = false, no_bias_correction = false;
   std::int64_t max_images = 0;
@@ -157,6 +158,18 @@ void show_gate(const GateResult& gate, double limit, const Context& context) {
   context.print(table(rows, "lrlr"));
 }
 
+// What the INT8 file takes: pixels are normalised in it as the pictures of the calibration were.
+void give_form(const Options& options, const Preprocessing& preprocessing, OnnxModel& model) {
+  FormFlags flags;
+  flags.input = options.input;
+  GraphForm form = flags.resolved();
+  if (is_default(form)) return;
+  form.mean.assign(preprocessing.mean.begin(), preprocessing.mean.end());
+  form.std.assign(preprocessing.std.begin(), preprocessing.std.end());
+  fold_form(model, form);
+  attach_form(model, form);
+}
+
 void show(const Options& options, const Quantized& quantized, const QuantizeReport& report, double seconds,
           const Context& context) {
   context.print(fmt::format("{}: INT8, {} layers quantised, {} kept in float, in {}\n",
@@ -188,6 +201,9 @@ int quantize_model(const Options& options, const CLI::App& verb, const Context& 
   refuse_idle(options, verb);
   check(options);
   Model source(options.model, context);
+  if (!is_default(source.form()))
+    throw Error(Stage::kQuantize, options.model.model, "has a form already: " + to_string(source.form()),
+                "Quantise the plain network, with --input uint8 if the INT8 file is to take pixels.");
   QuantizeRequest request = request_of(options, facts_of(source), context);
   OnnxModel model = OnnxModel::load(source.onnx(Precision::kFp32));
   fold_batch_norm(model);
@@ -208,6 +224,7 @@ int quantize_model(const Options& options, const CLI::App& verb, const Context& 
                   "Raise --max-drop.");
   }
   if (!from_file(options)) write_file(calibration_path(options), to_json(quantized.calibration), Stage::kQuantize);
+  give_form(options, request.calibrate.loader.preprocessing, quantized.int8_model);
   quantized.int8_model.save(options.output);
   json.update(report_json(options, quantized, quantized.report));
   context.emit(json);
@@ -248,6 +265,10 @@ void add_quantize(Cli& cli) {
   verb->add_option("--max-images", options->max_images, "Use at most N pictures, drawn with --seed")->type_name("N");
   verb->add_option("--seed", options->seed, "For --max-images")->type_name("N");
   verb->add_option("--keep", options->keep, "Nodes that stay in float, separated by commas")->type_name("NODES");
+  verb->add_option("--input", options->input, "float (normalised), uint8 (pixels N,H,W,C) or uint8-nchw")
+      ->check(CLI::IsMember({"float", "uint8", "uint8-nchw"}))
+      ->capture_default_str()
+      ->type_name("FORM");
   verb->add_flag("--no-equalise", options->no_equalise, "Do not equalise channels across layers");
   verb->add_flag("--no-bias-correction", options->no_bias_correction, "Leave the biases alone");
   verb->add_option("--backend", options->backend, "The engine that runs the float model (default: the fastest here)")

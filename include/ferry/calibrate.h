@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,9 +59,11 @@ using TensorRunner = std::function<std::vector<Tensor>(const TensorView& batch)>
 /// `model` with these tensors as its outputs, in this order. Throws Error(kQuantize) for a name it does not have.
 OnnxModel with_outputs(const OnnxModel& model, const std::vector<std::string>& tensors);
 /// An engine that runs an ONNX model given in memory: the best that opens ONNX as it is, else the best that builds.
-/// `backend` names one. Throws Error(kBackend) with each one's reason if there is none.
+/// `backend` names one; `effort` is the optimisation level where one has to be built: by default the least, because a
+/// few hundred pictures do not repay a search for the best kernels. Throws Error(kBackend) with each one's reason if
+/// there is none.
 Engine open_for_calibration(const OnnxModel& model, std::int64_t batch, const std::string& backend,
-                            const Progress& progress, const Log& log);
+                            const Progress& progress, const Log& log, std::optional<int> effort = 0);
 
 struct CalibrateOptions {
   LoaderOptions loader;

@@ -3,17 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
 #include <map>
-#include <mutex>
-#include <thread>
 
 #include "base/random.h"
 #include "ferry/error.h"
 #include "onnx/graph_index.h"
 #include "onnx/infer_types.h"
 #include "onnx/model_impl.h"
+#include "quantize/parallel.h"
 
 namespace ferry {
 namespace {
@@ -23,25 +20,7 @@ void add_all(const std::vector<std::string>& names, const std::vector<Tensor>& v
              std::map<std::string, TensorStatistics>& statistics) {
   std::vector<TensorStatistics*> targets;
   for (const std::string& name : names) targets.push_back(&statistics[name]);
-  std::atomic<std::size_t> next{0};
-  std::exception_ptr failure;
-  std::mutex mutex;
-  const auto work = [&] {
-    for (std::size_t i; (i = next++) < names.size();) {
-      try {
-        targets[i]->add(values[i].view(), names[i]);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!failure) failure = std::current_exception();
-      }
-    }
-  };
-  {
-    std::vector<std::jthread> pool;
-    for (int t = 1; t < threads; ++t) pool.emplace_back(work);
-    work();
-  }
-  if (failure) std::rethrow_exception(failure);
+  for_each_in_parallel(names.size(), threads, [&](std::size_t i) { targets[i]->add(values[i].view(), names[i]); });
 }
 
 // `wanted` of the items, drawn evenly, in their old order.
@@ -63,10 +42,11 @@ bool contains(const std::vector<std::string>& list, const char* what) {
   return std::find(list.begin(), list.end(), what) != list.end();
 }
 
-Engine built(const Backend& backend, const std::string& bytes, std::int64_t batch, const Progress& progress,
-             const Log& log) {
+Engine built(const Backend& backend, const std::string& bytes, std::int64_t batch, std::optional<int> effort,
+             const Progress& progress, const Log& log) {
   BuildOptions options;
   options.profiles = {{1, batch, batch}};
+  options.optimization_level = effort;
   const BuildResult result = backend.build(bytes, options, {}, progress, log);
   return backend.open_plan(result.plan, {}, log);
 }
@@ -95,7 +75,7 @@ OnnxModel with_outputs(const OnnxModel& model, const std::vector<std::string>& t
 // as an output takes longer than running a few hundred pictures on the CPU, and each picture brings some 60 MB of
 // activations that the CPU has to look at anyway (docs/int8.md has the figures).
 Engine open_for_calibration(const OnnxModel& model, std::int64_t batch, const std::string& name,
-                            const Progress& progress, const Log& log) {
+                            const Progress& progress, const Log& log, std::optional<int> effort) {
   const std::vector<BackendInfo> all = Backend::list();
   const auto wanted = [&](const BackendInfo& info) { return name.empty() ? info.name != "fake" : info.name == name; };
   for (const BackendInfo& info : all)
@@ -103,7 +83,7 @@ Engine open_for_calibration(const OnnxModel& model, std::int64_t batch, const st
       return Backend::load(info.name).open_onnx(model.serialize(), {}, log);
   for (const BackendInfo& info : all)
     if (wanted(info) && info.usable && info.builds && info.can_build)
-      return built(Backend::load(info.name), model.serialize(), batch, progress, log);
+      return built(Backend::load(info.name), model.serialize(), batch, effort, progress, log);
   std::string reasons;
   for (const BackendInfo& info : all)
     if (wanted(info))
@@ -119,8 +99,7 @@ Calibration gather(const std::vector<std::string>& tensors, const TensorRunner& 
   const std::vector<ImageItem> items = drawn(images.items, options.max_images, options.seed);
   const auto total = static_cast<std::int64_t>(items.size());
   const std::int64_t crop = options.loader.preprocessing.crop;
-  const int threads = options.loader.threads > 0 ? options.loader.threads
-                                                 : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = threads_or_all(options.loader.threads);
   const auto step = [&](std::int64_t done) {
     if (options.progress && !options.progress("calibrating", done, total))
       throw Error(Stage::kInterrupted, "", "the calibration was stopped");

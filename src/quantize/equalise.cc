@@ -178,15 +178,19 @@ class Equaliser {
   double noise(const Group& group, const std::vector<double>& s) const {
     double total = 0;
     for (const QuantizedLayer* layer : group.readers) total += reader_noise(*layer, s);
-    for (const QuantizedLayer& layer : plan_.layers) {
-      if (std::find(group.tensors.begin(), group.tensors.end(), layer.residual) == group.tensors.end()) continue;
-      const TensorStatistics& t = statistics(layer.residual);
-      const double step = step_of(t, s);
-      double error = 0, signal = 0;
-      for (std::size_t c = 0; c < s.size(); ++c) error += s[c] * s[c], signal += t.channel_power[c];
-      if (signal > 0) total += step * step / 12 * error / signal;
-    }
+    for (const QuantizedLayer& layer : plan_.layers)
+      for (const std::string& added : {layer.residual, layer.pooled})
+        if (std::find(group.tensors.begin(), group.tensors.end(), added) != group.tensors.end())
+          total += rounding_noise(statistics(added), s);
     return total;
+  }
+
+  // Of a tensor that no weight reads: of an addition or a pooling.
+  static double rounding_noise(const TensorStatistics& t, const std::vector<double>& s) {
+    const double step = step_of(t, s);
+    double error = 0, signal = 0;
+    for (std::size_t c = 0; c < s.size(); ++c) error += s[c] * s[c], signal += t.channel_power[c];
+    return signal > 0 ? step * step / 12 * error / signal : 0;
   }
 
   static double step_of(const TensorStatistics& t, const std::vector<double>& s) {

@@ -21,6 +21,10 @@ using onnx::NodeProto;
 using onnx::TensorProto;
 
 constexpr float kSteps = 127;
+// Of weights that meet the picture itself, which is signed. x86 processors without VNNI add up pairs of products of an
+// unsigned and a signed byte in 16 bits; engines shift signed activations by 128 for them, and 255 * 127 * 2 does not
+// fit. Behind relu activations end at 127 and do.
+constexpr float kFirstSteps = 63;
 constexpr float kDeadScale = 1.0f / kSteps;  // of a tensor or channel that is all zeros: any positive number does
 
 TensorProto scalar(const std::string& name, float value) {
@@ -129,7 +133,15 @@ class Inserter {
       for (int i = 0; i < add.input_size(); ++i)
         if (add.input(i) == layer.residual) add.set_input(i, layer.residual + "_dq");
     }
+    if (!layer.pooled.empty())
+      for (NodeProto* reader : index_.consumers(layer.pooled))
+        if (is_global_average(*reader)) reader->set_input(0, layer.pooled + "_dq");
     report_.quantized.push_back(std::move(entry));
+  }
+
+  bool reads_picture(const QuantizedLayer& layer) const {
+    return std::any_of(graph_.input().begin(), graph_.input().end(),
+                       [&](const auto& input) { return input.name() == layer.input; });
   }
 
   // Per output channel, symmetric. Returns the noise over the signal that the layer's input makes of it.
@@ -142,16 +154,17 @@ class Inserter {
                   fmt::format("the calibration has {} channels for its input", input.channel_max.size()),
                   "It was made for another model: calibrate again.");
     const auto values = floats_of(weight);
+    const float steps = reads_picture(layer) ? kFirstSteps : kSteps;
     std::vector<float> scales(static_cast<std::size_t>(weight.dims(layer.channel_axis)), 0.0f);
     for_each_weight(weight, groups, layer.channel_axis,
-                    [&](auto o, auto, auto e) { scales[o] = std::max(scales[o], std::fabs(values[e]) / kSteps); });
+                    [&](auto o, auto, auto e) { scales[o] = std::max(scales[o], std::fabs(values[e]) / steps); });
     for (float& scale : scales)
       if (!(scale > 0)) scale = kDeadScale;
     std::vector<std::int8_t> rounded(values.size());
     std::vector<double> shift(scales.size());
     double noise = 0, signal = 0;
     for_each_weight(weight, groups, layer.channel_axis, [&](auto o, auto i, auto e) {
-      const float q = std::min(std::max(std::nearbyint(values[e] / scales[o]), -kSteps), kSteps);
+      const float q = std::min(std::max(std::nearbyint(values[e] / scales[o]), -steps), steps);
       rounded[e] = static_cast<std::int8_t>(q);
       const double error = static_cast<double>(q) * scales[o] - values[e];
       shift[o] += error * input.channel_mean[i];

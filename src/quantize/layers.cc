@@ -32,6 +32,12 @@ std::string why_not(const GraphIndex& index, const NodeProto& node) {
   return {};
 }
 
+std::vector<std::int64_t> axes_of(const NodeProto& node) {
+  for (const auto& attribute : node.attribute())
+    if (attribute.name() == "axes") return {attribute.ints().begin(), attribute.ints().end()};
+  return {};
+}
+
 int channel_axis(const NodeProto& node) {
   if (node.op_type() == "Conv") return 0;
   if (node.op_type() == "MatMul") return 1;
@@ -53,10 +59,13 @@ class Planner {
         continue;
       }
       layer_of_[node.output(0)] = plan_.layers.size();
-      plan_.layers.push_back({n, id_of(node), node.op_type(), node.input(0), node.input(1), channel_axis(node), {}});
+      plan_.layers.push_back(
+          {n, id_of(node), node.op_type(), node.input(0), node.input(1), channel_axis(node), {}, {}});
     }
     for (const NodeProto& node : graph_.node())
       if (node.op_type() == "Add" && node.input_size() == 2) find_residual(node);
+    for (const NodeProto& node : graph_.node())
+      if (is_global_average(node)) find_writer(node.input(0));
     leave_out_kept();
     return std::move(plan_);
   }
@@ -84,6 +93,21 @@ class Planner {
     // With two convolutions the one that is reached over more of them is the main branch.
     const bool a_is_main = fuses(a) && (!fuses(b) || depth(a) >= depth(b));
     plan_.layers[layer_of_.at(a_is_main ? a : b)].residual = a_is_main ? b : a;
+  }
+
+  // Without Q/DQ in front of the pooling the last convolution of the network would write float.
+  void find_writer(const std::string& pooled) {
+    const NodeProto* node = index_.producer(pooled);
+    while (node != nullptr && node->op_type() == "Relu") node = index_.producer(node->input(0));
+    if (node == nullptr) return;
+    for (const std::string& value : node->op_type() == "Add" ? std::vector<std::string>{node->input(0), node->input(1)}
+                                                             : std::vector<std::string>{node->output(0)}) {
+      const auto layer = layer_of_.find(value);
+      if (layer == layer_of_.end() || (node->op_type() == "Add" && plan_.layers[layer->second].residual.empty()))
+        continue;
+      plan_.layers[layer->second].pooled = pooled;
+      return;
+    }
   }
 
   // Convolutions on the way back to a value that more than one node reads.
@@ -114,8 +138,17 @@ std::vector<std::string> LayerPlan::tensors() const {
   for (const QuantizedLayer& layer : layers) {
     take(layer.input);
     take(layer.residual);
+    take(layer.pooled);
   }
   return names;
+}
+
+bool is_global_average(const NodeProto& node) {
+  if (node.op_type() == "GlobalAveragePool") return true;
+  const std::vector<std::int64_t> axes = axes_of(node);
+  return node.op_type() == "ReduceMean" &&
+         (axes == std::vector<std::int64_t>{2, 3} || axes == std::vector<std::int64_t>{-2, -1} ||
+          axes == std::vector<std::int64_t>{-1, -2});
 }
 
 LayerPlan plan_layers(const OnnxModel& model, const std::set<std::string>& keep) { return Planner(model, keep).plan(); }

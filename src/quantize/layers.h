@@ -19,6 +19,7 @@ struct QuantizedLayer {
   std::string weight;    // an initialiser
   int channel_axis = 0;  // of the weight: its output channels
   std::string residual;  // the other branch of the addition that this convolution fuses with; empty: none
+  std::string pooled;    // what this convolution (with addition and relu) writes for a global average pooling; or empty
 };
 
 struct FloatLayer {
@@ -31,6 +32,9 @@ struct LayerPlan {
   /// Every tensor that gets a scale, in the graph's order, each once.
   std::vector<std::string> tensors() const;
 };
+
+/// One that takes the mean over height and width.
+bool is_global_average(const onnx::NodeProto& node);
 
 /// Convolutions, Gemm and MatMul with float32 constant weights. `keep` names nodes that stay in float.
 LayerPlan plan_layers(const OnnxModel& model, const std::set<std::string>& keep = {});

@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "ferry/error.h"
 #include "onnx/model_impl.h"
+#include "quantize/parallel.h"
 
 namespace ferry {
 namespace {
@@ -20,6 +21,7 @@ class Observer {
   Observer(const OnnxModel& model, const QuantizeRequest& request)
       : tensors_(tensors_to_calibrate(model)),
         input_(model.summary().inputs.at(0).name),
+        threads_(threads_or_all(request.calibrate.loader.threads)),
         engine_(open(model, request)),
         session_(engine_.new_session()) {
     const std::vector<Port>& outputs = engine_.info().outputs;
@@ -52,10 +54,11 @@ class Observer {
 
   std::vector<Tensor> tensors_of(const TensorView& batch) {
     std::vector<Tensor> made = session_.run(std::vector<TensorView>{batch}), all;
-    for (const std::string& tensor : tensors_) {
+    for (const std::string& tensor : tensors_)
       all.push_back(tensor == input_ ? Tensor::copy_of(batch) : std::move(made.at(position_.at(tensor))));
-      if (const auto factors = factors_.find(tensor); factors != factors_.end()) scale(all.back(), factors->second);
-    }
+    for_each_in_parallel(tensors_.size(), threads_, [&](std::size_t i) {
+      if (const auto factors = factors_.find(tensors_[i]); factors != factors_.end()) scale(all[i], factors->second);
+    });
     return all;
   }
 
@@ -69,6 +72,7 @@ class Observer {
 
   std::vector<std::string> tensors_;
   std::string input_;
+  int threads_;
   Engine engine_;
   Session session_;
   std::map<std::string, std::size_t> position_;        // among the engine's outputs

@@ -48,8 +48,9 @@ class Gate {
     return {std::move(model), std::move(report)};
   }
 
-  EvaluationEntry open(const std::string& name, const OnnxModel& model) const {
-    return entry_of(name, open_for_calibration(model, request_.loader.batch, request_.backend, {}, request_.log));
+  EvaluationEntry open(const std::string& name, const OnnxModel& model, std::optional<int> effort = 0) const {
+    return entry_of(name,
+                    open_for_calibration(model, request_.loader.batch, request_.backend, {}, request_.log, effort));
   }
 
   // What the float model said, batch by batch: every pass over one set sees the same batches.
@@ -128,7 +129,7 @@ class Gate {
     const std::set<std::string> reverted(result.reverted.begin(), result.reverted.end());
     const std::int64_t crop = request_.loader.preprocessing.crop, batch = request_.loader.batch;
     const Tensor input = Tensor::random_normal({batch, 3, crop, crop}, 1);
-    const EvaluationEntry repaired = open("repaired", result.model);
+    const EvaluationEntry repaired = open("repaired", result.model, std::nullopt);
     std::size_t done = 0;
     for (LayerCost& cost : result.costs) {
       if (!reverted.contains(cost.node)) continue;
@@ -137,7 +138,7 @@ class Gate {
         throw Error(Stage::kInterrupted, "", "the repair was stopped");
       std::set<std::string> others = reverted;
       others.erase(cost.node);
-      const EvaluationEntry quicker = open("one more in int8", with_float(others).model);
+      const EvaluationEntry quicker = open("one more in int8", with_float(others).model, std::nullopt);
       std::vector<double> with, without;
       for (int round = 0; round < kTimingRounds; ++round) {
         with.push_back(milliseconds_of(repaired, input));

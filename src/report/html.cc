@@ -222,6 +222,7 @@ std::string to_html(const Comparison& c, const Comparison* before) {
     text +=
         R"(<h2>Accuracy against the reference</h2><section class="card"><div class="columns">)" + panel + "</div>" +
         R"(<p class="key">Relative L2 error from 1e-7 to 1 on a logarithmic scale; the line is the tolerance.</p></section>)";
+  text += html::pictures(c);
   text += html::layers(c);
   const std::string warned = list(warnings(c)), noted = list(c.notes);
   if (!warned.empty()) text += R"(<h2>Warnings</h2><section class="card">)" + warned + "</section>";

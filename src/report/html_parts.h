@@ -39,5 +39,7 @@ std::string changes(const ReportDifference& difference, const Comparison& before
 bool was_compared(const ComparisonRow& row);
 /// Error against the tolerance, on a logarithmic scale, with cosine and top-k. Empty if nothing was compared.
 std::string accuracy(const Comparison& comparison);
+/// Top-1, agreement and so on of each engine on real pictures, as a section. Empty if none was shown any.
+std::string pictures(const Comparison& comparison);
 
 }  // namespace ferry::html

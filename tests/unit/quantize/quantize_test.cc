@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "ferry/error.h"
 #include "ferry/resnet.h"
@@ -36,7 +37,8 @@ Calibration made_up(const OnnxModel& model) {
     for (const auto& tensor : graph.initializer())
       if (tensor.name() == layer.weight) {
         channels[layer.input] = tensor.dims(1);
-        if (!layer.residual.empty()) channels[layer.residual] = tensor.dims(0);
+        for (const std::string& written : {layer.residual, layer.pooled})
+          if (!written.empty()) channels[written] = tensor.dims(0);
       }
   }
   std::uint64_t seed = 1;
@@ -61,6 +63,33 @@ TEST(Layers, CoverEveryConvolutionTheClassifierAndTheResiduals) {
   EXPECT_EQ(residual.size(), 5u);
   EXPECT_EQ(residual["layer1.0.conv3"], "layer1.0.downsample.0");
   EXPECT_EQ(residual["layer1.1.conv3"], "layer1.0.relu3");
+}
+
+TEST(Layers, TheLastConvolutionWritesWhatIsPooled) {
+  const OnnxModel model = tiny_model();
+  std::map<std::string, std::string> pooled;
+  for (const QuantizedLayer& layer : plan_layers(model).layers)
+    if (!layer.pooled.empty()) pooled[layer.node] = layer.pooled;
+  EXPECT_THAT(pooled, testing::ElementsAre(testing::Pair("layer4.0.conv3", "layer4.0.relu3")));
+  for (const QuantizedLayer& layer : plan_layers(model, {"layer4.0.conv3"}).layers) EXPECT_EQ(layer.pooled, "");
+}
+
+TEST(Layers, KnowOtherWaysToPool) {
+  onnx::NodeProto node;
+  node.set_op_type("ReduceMean");
+  EXPECT_FALSE(is_global_average(node));  // over everything
+  auto& axes = *node.add_attribute();
+  axes.set_name("axes");
+  axes.set_type(onnx::AttributeProto::INTS);
+  axes.add_ints(2);
+  EXPECT_FALSE(is_global_average(node));
+  axes.add_ints(3);
+  EXPECT_TRUE(is_global_average(node));
+  axes.set_ints(0, -1);
+  axes.set_ints(1, -2);
+  EXPECT_TRUE(is_global_average(node));
+  node.set_op_type("ReduceMax");
+  EXPECT_FALSE(is_global_average(node));
 }
 
 TEST(Layers, SayWhyOneIsLeftOut) {
@@ -111,6 +140,20 @@ TEST(Insert, WritesSymmetricScalesAndRoundedWeights) {
   }
 }
 
+TEST(Insert, RoundsTheFirstWeightsToSevenBits) {
+  OnnxModel model = tiny_model();
+  insert_qdq(model, made_up(model), {});
+  const auto largest = [&](const std::string& layer) {
+    int most = 0;
+    for (const char value : weight(model, layer + ".weight_int8").raw_data())
+      most = std::max(most, std::abs(static_cast<int>(static_cast<std::int8_t>(value))));
+    return most;
+  };
+  EXPECT_EQ(largest("conv1"), 63);
+  EXPECT_EQ(largest("layer1.0.conv1"), 127);
+  EXPECT_EQ(largest("fc"), 127);
+}
+
 TEST(Insert, CorrectsTheBiasByTheMeanErrorOfTheWeights) {
   OnnxModel model = tiny_model();
   const Calibration calibration = made_up(model);
@@ -137,6 +180,16 @@ TEST(Insert, QuantisesAResidualOnceForAllItsReaders) {
   const GraphIndex index(graph);
   EXPECT_EQ(index.consumers("layer1.0.relu3_dq").size(), 2u);  // the next convolution and the addition
   EXPECT_EQ(index.consumers("layer1.0.relu3").size(), 1u);     // the Q
+}
+
+TEST(Insert, QuantisesWhatTheLastPoolingReads) {
+  OnnxModel model = tiny_model();
+  insert_qdq(model, made_up(model), {});
+  const GraphIndex index(*model.impl().proto.mutable_graph());
+  ASSERT_EQ(index.consumers("layer4.0.relu3").size(), 1u);
+  EXPECT_EQ(index.consumers("layer4.0.relu3").front()->op_type(), "QuantizeLinear");
+  ASSERT_EQ(index.consumers("layer4.0.relu3_dq").size(), 1u);
+  EXPECT_EQ(index.consumers("layer4.0.relu3_dq").front()->op_type(), "GlobalAveragePool");
 }
 
 TEST(Insert, KeepsWhatItIsTold) {

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 
@@ -26,6 +27,23 @@ TEST(Html, AnswersFirst) {
   EXPECT_THAT(page, HasSubstr("wrong: relative error 0.4 exceeds 0.15"));
   EXPECT_THAT(page, HasSubstr("did not run: build: model.onnx"));
   if (const char* keep = std::getenv("FERRY_KEEP_HTML")) std::ofstream(keep) << page;  // to look at it
+}
+
+TEST(Html, ShowsWhatEachEngineMadeOfThePictures) {
+  Comparison c = crafted();
+  EXPECT_THAT(to_html(c), Not(HasSubstr("On the pictures")));
+  const double unknown = std::nan("");
+  c.rows[0].accuracy = PictureAccuracy{400, 0.7975, 0.9575, unknown, unknown, unknown, ""};
+  c.rows[1].accuracy = PictureAccuracy{400, 0.795, 0.9575, 0.995, 0.0016, 0.043, ""};
+  c.rows[2].accuracy = PictureAccuracy{0, unknown, unknown, unknown, unknown, unknown, "a<b.jpg: NaN"};
+  c.rows.push_back(c.rows[1]);  // another batch size says nothing new
+  const std::string page = to_html(c);
+  EXPECT_THAT(page, HasSubstr("On the pictures"));
+  EXPECT_THAT(page, HasSubstr("<td>400</td><td class=\"mark\">79.75 %</td><td>95.75 %</td><td>–</td>"));
+  EXPECT_EQ(
+      count(page, "<td class=\"mark\">79.50 %</td><td>95.75 %</td><td>99.50 %</td><td>1.6e-03</td><td>4.3e-02</td>"),
+      1u);
+  EXPECT_THAT(page, HasSubstr("a&lt;b.jpg: NaN"));
 }
 
 TEST(Html, NeedsNoNetworkAndNoScript) {
