@@ -1,7 +1,10 @@
 // From JPEG bytes in memory to labels: what decoding alone reaches, what the engine alone reaches, what both together
 // reach, and how long a single picture takes. One JSON object on stdout.
 //   end_to_end MODEL FOLDER [BATCH [SECONDS [THREADS]]]
+// Rates come from rounds in turns; beside them stands the CPU time of this process a picture, which other programs on a
+// machine disturb much less: on a CPU engine that keeps all cores busy, its ratio is what the rates would have.
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <chrono>
@@ -18,6 +21,33 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// Of all threads of this process.
+double cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+struct Rate {
+  double images_per_second = 0, cpu_ms = 0;  // CPU time of an image
+};
+
+class Clocks {
+ public:
+  Rate rate(std::int64_t images) const {
+    return {static_cast<double>(images) / seconds_since(begin_),
+            1e3 * (cpu_seconds() - cpu_) / static_cast<double>(images)};
+  }
+  double seconds() const { return seconds_since(begin_); }
+
+ private:
+  Clock::time_point begin_ = Clock::now();
+  double cpu_ = cpu_seconds();
+};
 
 std::vector<std::string> read_pictures(const std::string& folder) {
   std::vector<std::string> encoded;
@@ -57,7 +87,7 @@ double decoding(const std::vector<std::string>& encoded, const Settings& s, cons
 
 // Pictures a second through the engine alone: prepared inputs in staging memory, as many requests in flight as streams
 // of pictures have.
-double inference(const ferry::Engine& engine, std::int64_t batch, double seconds) {
+Rate inference(const ferry::Engine& engine, std::int64_t batch, double seconds) {
   std::vector<ferry::Session> sessions;
   std::vector<ferry::Session::Staging> memory;
   const std::size_t in_flight = engine.info().device.kind == "gpu" ? 3 : 1;
@@ -72,27 +102,27 @@ double inference(const ferry::Engine& engine, std::int64_t batch, double seconds
     for (std::size_t i = 0; i < in_flight; ++i) start(i), sessions[i].wait();
   for (std::size_t i = 0; i < in_flight; ++i) start(i);
   std::int64_t done = 0;
-  const Clock::time_point begin = Clock::now();
-  for (std::size_t i = 0; seconds_since(begin) < seconds; i = (i + 1) % in_flight, done += batch) {
+  const Clocks clocks;
+  for (std::size_t i = 0; clocks.seconds() < seconds; i = (i + 1) % in_flight, done += batch) {
     sessions[i].wait();
     start(i);
   }
-  const double rate = static_cast<double>(done) / seconds_since(begin);
+  const Rate rate = clocks.rate(done);
   for (ferry::Session& session : sessions) session.wait();
   return rate;
 }
 
-double together(const ferry::Classifier& classifier, const std::vector<std::string>& encoded, double seconds,
-                std::int64_t& batch) {
+Rate together(const ferry::Classifier& classifier, const std::vector<std::string>& encoded, double seconds,
+              std::int64_t& batch) {
   std::int64_t done = 0;
-  const Clock::time_point begin = Clock::now();
-  while (done == 0 || seconds_since(begin) < seconds) {
+  const Clocks clocks;
+  while (done == 0 || clocks.seconds() < seconds) {
     const std::unique_ptr<ferry::PictureSource> source = ferry::pictures_in_memory(encoded);
     const ferry::ClassifyReport report = classifier.classify_all(*source, [](ferry::Classified&&) { return true; });
     done += static_cast<std::int64_t>(report.classified);
     batch = report.batch;
   }
-  return static_cast<double>(done) / seconds_since(begin);
+  return clocks.rate(done);
 }
 
 ferry::Statistics single(const ferry::Classifier& classifier, const std::vector<std::string>& encoded, double seconds) {
@@ -115,23 +145,30 @@ int run(const std::string& model, const std::string& folder, const Settings& s) 
   const ferry::Preprocessing& preset = classifier.preprocessing();
   std::int64_t batch = s.batch;
   together(classifier, encoded, 0, batch);  // warms up, and tells the batch
-  std::vector<double> alone, both;
-  for (int round = 0; round < 3; ++round) {  // in turns, so that drift hits both alike
-    alone.push_back(inference(classifier.engine(), batch, s.seconds / 3));
-    both.push_back(together(classifier, encoded, s.seconds / 3, batch));
+  constexpr int kRounds = 5;
+  std::vector<double> alone, both, share, alone_cpu, both_cpu, cpu_share;
+  for (int round = 0; round < kRounds; ++round) {  // in turns, so that drift hits both alike
+    const Rate one = inference(classifier.engine(), batch, s.seconds / kRounds),
+               two = together(classifier, encoded, s.seconds / kRounds, batch);
+    alone.push_back(one.images_per_second), both.push_back(two.images_per_second);
+    alone_cpu.push_back(one.cpu_ms), both_cpu.push_back(two.cpu_ms);
+    share.push_back(two.images_per_second / one.images_per_second);
+    cpu_share.push_back(one.cpu_ms / two.cpu_ms);
   }
+  const auto median = [](const std::vector<double>& of) { return ferry::statistics(of).median; };
   const ferry::Statistics latency = single(classifier, encoded, s.seconds);
   const double decode = decoding(encoded, s, preset, false), prepare = decoding(encoded, s, preset, true);
-  const double engine_rate = ferry::statistics(alone).median, rate = ferry::statistics(both).median;
   fmt::print(
       "{{\"model\":\"{}\",\"engine\":\"{}\",\"device\":\"{}\",\"pixels_to_device\":{},\"pictures\":{},\"batch\":{},"
       "\"threads\":{},\"decode_images_per_second\":{:.1f},\"decode_and_prepare_images_per_second\":{:.1f},"
       "\"engine_images_per_second\":{:.1f},\"end_to_end_images_per_second\":{:.1f},\"share_of_engine\":{:.4f},"
+      "\"engine_cpu_ms\":{:.3f},\"end_to_end_cpu_ms\":{:.3f},\"share_by_cpu_time\":{:.4f},\"rounds\":{},"
       "\"single_median_ms\":{:.4f},\"single_p90_ms\":{:.4f},\"single_p99_ms\":{:.4f}}}\n",
       model, classifier.engine().info().backend, classifier.engine().info().device.name,
       classifier.engine().info().images, encoded.size(), batch,
-      s.threads > 0 ? s.threads : static_cast<int>(std::thread::hardware_concurrency()), decode, prepare, engine_rate,
-      rate, rate / engine_rate, latency.median, latency.p90, latency.p99);
+      s.threads > 0 ? s.threads : static_cast<int>(std::thread::hardware_concurrency()), decode, prepare, median(alone),
+      median(both), median(share), median(alone_cpu), median(both_cpu), median(cpu_share), kRounds, latency.median,
+      latency.p90, latency.p99);
   return 0;
 }
 

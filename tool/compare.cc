@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "cli.h"
 #include "compare_pictures.h"
@@ -15,6 +16,7 @@
 #include "match.h"
 #include "measure_options.h"
 #include "model.h"
+#include "picture_match.h"
 #include "pictures.h"
 #include "preprocessing_options.h"
 #include "progress.h"
@@ -63,6 +65,15 @@ std::optional<ImageSet> pictures_of(const Options& options) {
   return find_images(calibration);
 }
 
+// Where the graph normalises pixels itself, everyone else gets pictures that were normalised as it does.
+Preprocessing preprocessing_of(Model& model) {
+  Preprocessing preprocessing = PreprocessingFlags{}.settle(facts_of(model));
+  const GraphForm form = model.form();
+  if (form.mean.size() == 3) std::copy(form.mean.begin(), form.mean.end(), preprocessing.mean.begin());
+  if (form.std.size() == 3) std::copy(form.std.begin(), form.std.end(), preprocessing.std.begin());
+  return preprocessing;
+}
+
 Comparison start(Model& model, const std::vector<BackendInfo>& known, const Context& context) {
   Comparison comparison;
   comparison.network = model.name();
@@ -89,6 +100,8 @@ class Inputs {
     if (pictures_) return fmt::format("pictures {}", to_string(shape_));
     return fmt::format("{} {}, seed {}", pixels_ ? "random pixels" : "standard normal", to_string(shape_), kSeed);
   }
+  const std::optional<ImageSet>& pictures() const noexcept { return pictures_; }
+  const Preprocessing& preprocessing() const noexcept { return preprocessing_; }
   Tensor batch(std::int64_t count) const {
     if (pictures_) return picture_inputs(*pictures_, count, preprocessing_);
     Shape shape = shape_;
@@ -111,10 +124,14 @@ void measure_all(const Lineup& lineup, const Plan& plan, const LoadFlags& load, 
     if (!lineup.contestants.empty()) {  // none: every engine failed, and the rows below say why
       const Tensor input = inputs.batch(batch);
       Job job(context, fmt::format("measuring batch {}", batch));
-      for (const std::string& mode : load.mode_list())
-        for (ComparisonRow& row : play_mode(mode, load, lineup.contestants, lineup.reference, input.view(), how,
-                                            job.progress(), comparison.notes))
-          comparison.rows.push_back(std::move(row));
+      for (const std::string& mode : load.mode_list()) {
+        const bool from_files = mode == name_of(LoadKind::kEndToEnd) && inputs.pictures();
+        auto rows = from_files ? play_pictures(lineup.contestants, lineup.reference, *inputs.pictures(),
+                                               inputs.preprocessing(), batch, how, job.progress(), comparison.notes)
+                               : play_mode(mode, load, lineup.contestants, lineup.reference, input.view(), how,
+                                           job.progress(), comparison.notes);
+        std::move(rows.begin(), rows.end(), std::back_inserter(comparison.rows));
+      }
     }
     for (ComparisonRow row : lineup.failed) {
       row.measurement.batch = batch;
@@ -159,15 +176,16 @@ int compare(const Options& options, const Context& context) {
   const std::optional<ImageSet> pictures = pictures_of(options);
   ModelOptions wanted_model = options.model;
   wanted_model.form = options.form.resolved();
-  if (pictures && !is_default(wanted_model.form))
-    throw Error(Stage::kUsage, "--images and --calibration", "go with graphs of the plain form only",
-                "Leave --input, --top-k and the other forms out, or measure without pictures.");
+  if (!options.model.calibration.empty() && !is_default(wanted_model.form))
+    throw Error(Stage::kUsage, "--calibration", "goes with graphs of the plain form only",
+                "Leave --input, --top-k and the other forms out, or measure without int8.");
   Model model(wanted_model, context);
   if (model.kind() == ModelKind::kPlan) model.onnx(Precision::kFp32);  // throws, saying what goes
+  if (pictures && model.form().top_k > 0) refuse_top_k(model.name());
   const Plan plan = plan_of(known, wanted, model.has_network());
   Comparison comparison = start(model, known, context);
   const Lineup lineup = open_all(plan, wanted, model, context, comparison.notes);
-  const Preprocessing preprocessing = PreprocessingFlags{}.settle(facts_of(model));
+  const Preprocessing preprocessing = preprocessing_of(model);
   const std::optional<GraphForm> pixels = lineup.pixels ? std::optional(model.form()) : std::nullopt;
   measure_all(lineup, plan, options.load, {lineup.input_shape, pictures, preprocessing, pixels},
               options.measure.resolved(plan.device_kind), comparison, context);

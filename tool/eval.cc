@@ -65,6 +65,8 @@ int evaluate_models(const Options& options, const Context& context) {
                 "Give --labels FILE (lines `file,class number`), or --reference MODEL.");
   std::vector<std::string> files = options.models;
   if (!options.reference.empty()) files.insert(files.begin(), options.reference);
+  for (const std::string& file : files)  // before time goes into building the others
+    if (model_of(file, context).form().top_k > 0) refuse_top_k(file);
   std::vector<EvaluationEntry> entries;
   entries.reserve(files.size());
   for (const std::string& file : files) entries.push_back(opened_entry(file, options, context));

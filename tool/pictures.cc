@@ -44,4 +44,9 @@ bool report_broken(const std::vector<BrokenImage>& broken, const Context& contex
   return !broken.empty();
 }
 
+void refuse_top_k(const std::string& model) {
+  throw Error(Stage::kUsage, model, "gives only its best classes (--top-k); what is asked for needs the scores of all",
+              "Use the model without --top-k.");
+}
+
 }  // namespace ferry::tool

@@ -26,4 +26,7 @@ ImageSet find_set(const std::string& folder, const std::string& labels);
 /// Names each broken picture on stderr (the first ten), says how many there are; true if there are any.
 bool report_broken(const std::vector<BrokenImage>& broken, const Context& context);
 
+/// Throws Error(kUsage) saying that the scores of all classes are needed, which a graph with --top-k does not give.
+[[noreturn]] void refuse_top_k(const std::string& model);
+
 }  // namespace ferry::tool

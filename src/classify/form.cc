@@ -71,6 +71,8 @@ void check_crop(const EngineForm& form, const Preprocessing& preset) {
 
 std::int64_t good_batch(const EngineInfo& info) {
   const std::int64_t wanted = info.device.kind == "gpu" ? 64 : 4;
+  if (!info.inputs.empty() && !info.inputs[0].shape.empty() && info.inputs[0].shape[0] > 0)
+    return info.inputs[0].shape[0];  // the only one there is
   if (info.profiles.empty()) return info.max_batch ? std::min(wanted, *info.max_batch) : wanted;
   const auto by_max = [](const BatchProfile& a, const BatchProfile& b) { return a.max < b.max; };
   const BatchProfile& largest = *std::max_element(info.profiles.begin(), info.profiles.end(), by_max);
@@ -79,9 +81,11 @@ std::int64_t good_batch(const EngineInfo& info) {
 
 std::int64_t batch_for(const EngineInfo& info, std::int64_t count) {
   if (info.profiles.empty()) {
-    if (!info.max_batch || count <= *info.max_batch) return count;
+    const std::int64_t only = info.inputs.empty() || info.inputs[0].shape.empty() ? -1 : info.inputs[0].shape[0];
+    const std::int64_t most = only > 0 ? only : info.max_batch.value_or(count);
+    if (count <= most) return only > 0 ? only : count;
     throw Error(Stage::kUsage, info.backend_display_name,
-                fmt::format("a batch of {} was asked for; this engine takes at most {}", count, *info.max_batch));
+                fmt::format("a batch of {} was asked for; this engine takes at most {}", count, most));
   }
   std::int64_t best = 0, largest = 0;
   for (const BatchProfile& profile : info.profiles) {

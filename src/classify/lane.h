@@ -39,6 +39,8 @@ class Lane {
 
   /// After `wait`: the k best classes of a row with their probabilities. Throws Error(kRun) if the row holds a NaN.
   std::vector<ClassScore> best(std::size_t row, int k) const;
+  /// After `wait`: the scores of a row as the engine gave them; `widened` is where those of an FP16 engine go.
+  std::span<const float> scores(std::size_t row, std::vector<float>& widened) const;
 
  protected:
   Lane(const LaneTools& tools, std::int64_t capacity);
@@ -48,9 +50,6 @@ class Lane {
   std::int64_t capacity_;
   Session session_;
   Session::Staging staging_;
-
- private:
-  std::span<const float> scores(std::size_t row, std::vector<float>& widened) const;
 };
 
 }  // namespace ferry

@@ -4,9 +4,11 @@ import csv
 import json
 import shutil
 import signal
+import struct
 import subprocess
 import tarfile
 import unittest
+import zlib
 
 from harness import FERRY, SOURCE, CliTest
 
@@ -61,6 +63,59 @@ class Classify(CliTest):
                 done = subprocess.run([FERRY, "classify", self.name, "-", *FAKE, "--json"], stdin=file, capture_output=True,
                                       cwd=self.folder, env=self.environment, check=True)
             self.assertEqual([want], [r["labels"] for r in json.loads(done.stdout)["results"]], piped)
+
+    def test_every_coding_that_pillow_reads(self):
+        (self.folder / "codings").mkdir()
+        names = ("alpha.png", "baseline.jpg", "bits.png", "cmyk.jpg", "grey.jpg", "grey16.png", "palette.png", "progressive.jpg")
+        for name in names:
+            shutil.copy(DATA / name, self.folder / "codings" / name)
+        summary = self.labels("codings")
+        self.assertEqual((len(names), 0), (summary["classified"], summary["broken"]))
+        for name, result in zip(names, summary["results"]):  # under a name that says something else, too
+            self.assertEqual(f"codings/{name}", result["picture"])
+            shutil.copy(DATA / name, self.folder / "other.webp")
+            self.assertEqual(result["labels"], self.labels("other.webp")["results"][0]["labels"], name)
+        shutil.copy(DATA / "lossy.webp", self.folder / "w.webp")
+        done = subprocess.run([FERRY, "classify", self.name, "w.webp", *FAKE], capture_output=True, text=True, cwd=self.folder,
+                              env=self.environment)
+        if done.returncode != 0:  # built without the library
+            self.assertEqual(1, done.returncode)
+            self.assertRegex(done.stderr, "not classified: w.webp.*WebP")
+
+    def test_orientation_is_followed_when_asked_for(self):
+        shutil.copy(DATA / "orientation6.jpg", self.folder / "turned.jpg")
+        plain, turned = (self.labels("turned.jpg", *flags)["results"][0]["labels"] for flags in ((), ("--exif",)))
+        self.assertNotEqual(plain, turned)
+
+    def test_a_bomb_is_refused_before_it_is_unpacked(self):
+        header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+        chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
+        (self.folder / "photos/bomb.png").write_bytes(bomb)
+        result = self.ferry("classify", self.name, "photos", *FAKE, "--json", code=1)
+        self.assertEqual((3, 1), (result.json()["classified"], result.json()["broken"]))
+        self.assertRegex(result.err, "not classified: photos/bomb.png.*(60000|limit)")
+
+    def test_awkward_names_survive_every_format(self):
+        name = 'photos/a, "b"\nc.jpg'
+        shutil.copy(DATA / "baseline.jpg", self.folder / name)
+        self.ferry("classify", self.name, name, *FAKE, "-k", 1, "-o", "out.csv")
+        with open(self.folder / "out.csv", newline="", encoding="utf-8") as file:
+            self.assertEqual([name], [row["picture"] for row in csv.DictReader(file)])
+        line = self.ferry("classify", self.name, name, *FAKE, "--format", "jsonl").out
+        self.assertEqual(name, json.loads(line)["picture"])
+        self.assertEqual(1, line.count("\n"))
+        self.ferry("classify", self.name, name, *FAKE, "--report", "sheet.html")
+        self.assertIn("a, &quot;b&quot;", (self.folder / "sheet.html").read_text())
+
+    def test_broken_members_of_an_archive_are_skipped(self):
+        (self.folder / "cut.jpg").write_bytes((DATA / "baseline.jpg").read_bytes()[:400])
+        with tarfile.open(self.folder / "set.tar", "w") as archive:
+            for inner, path in (("1.jpg", "photos/a.jpg"), ("2.jpg", "cut.jpg"), ("3.png", "photos/c.png")):
+                archive.add(self.folder / path, inner)
+        result = self.ferry("classify", self.name, "set.tar", *FAKE, "--json", code=1)
+        self.assertEqual([True, False, True], [bool(r.get("labels")) for r in result.json()["results"]])
+        self.assertRegex(result.err, "not classified: .*2.jpg")
 
     def test_broken_pictures_are_named_counted_and_skipped(self):
         good = (self.folder / "photos/a.jpg").read_bytes()

@@ -4,6 +4,7 @@ import json
 import shutil
 import unittest
 
+from compare_test import needs
 from harness import SOURCE, CliTest
 
 PICTURES = SOURCE / "tests/unit/image/data"
@@ -56,6 +57,53 @@ class Eval(CliTest):
         self.labels("baseline.jpg,1")
         result = self.ferry("eval", self.narrow(), "--images", "images", *FAKE, code=1, env={"FERRY_FAKE_MODE": "nan"})
         self.assertRegex(result.out + result.err, "NaN")
+
+    def test_an_engine_on_a_gpu_gets_pixels_and_the_same_scores(self):
+        self.labels("baseline.jpg,1", "grey.jpg,2", "alpha.png,3")
+        name = self.narrow()
+        ask = ("eval", name, "--reference", name, "--images", "images", *FAKE, "--batch", 1, "--json")
+        want = self.ferry(*ask).json()["results"]
+        got = self.ferry(*ask, env={"FERRY_FAKE_MODE": "images"}).json()["results"]
+        for row in want + got:
+            row.pop("seconds")
+        self.assertEqual(want, got)
+        self.assertEqual(0, got[1]["relative_error"])
+
+    @needs("openvino")
+    def test_graphs_that_take_pixels_are_scored_and_top_k_is_refused_first(self):
+        name = self.narrow()
+        self.ferry("export", name, "-o", "plain.onnx")
+        self.ferry("export", name, "-o", "pixels.onnx", "--input", "uint8")
+        self.ferry("export", name, "-o", "planes.onnx", "--input", "uint8-nchw")
+        self.ferry("export", name, "-o", "best.onnx", "--top-k", 3)
+        engine = ("--backend", "openvino")
+        rows = self.ferry("eval", "plain.onnx", "pixels.onnx", "planes.onnx", "--images", "images", *engine, "--json").json()["results"]
+        for row in rows[1:]:
+            self.assertEqual((3, None), (row["agreement"]["hits"], row["failure"]))
+            self.assertLess(row["relative_error"], 1e-4)
+        done = self.ferry("eval", "plain.onnx", "best.onnx", "--images", "images", *engine, code=2)
+        self.assertRegex(done.err, "best.onnx.*--top-k")
+        self.assertNotIn("evaluating", done.err)
+        done = self.ferry("compare", "best.onnx", "--images", "images", "--backends", "openvino", "--runs", 3, "--seconds", 0, code=2)
+        self.assertRegex(done.err, "--top-k")
+        self.ferry("compare", "pixels.onnx", "--images", "images", "--backends", "openvino", "--runs", 3, "--seconds", 0, "--batch", 1, "--json",
+                   "r.json")
+        row = json.loads((self.folder / "r.json").read_text())["results"][0]
+        self.assertEqual((True, None), (row["ok"], row["failure"]))
+
+    def test_compare_times_the_whole_way_from_files_to_classes(self):
+        (self.images / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+        ask = ("compare", self.narrow(), "--images", "images", "--backends", "fake", "--runs", 3, "--seconds", 0, "--batch", "1,2",
+               "--mode", "latency,end-to-end", "--json", "r.json")
+        for mode in ("", "images"):
+            self.ferry(*ask, env={"FERRY_FAKE_MODE": mode})
+            rows = json.loads((self.folder / "r.json").read_text())["results"]
+            self.assertEqual([("latency", 1), ("end-to-end", 1), ("latency", 2), ("end-to-end", 2)],
+                             [(row["mode"], row["batch"]) for row in rows])
+            for row in rows:
+                self.assertEqual((True, None), (row["ok"], row["failure"]))
+                self.assertGreater(row["images_per_second"], 0)
+        self.fails(*ask, env={"FERRY_FAKE_FAIL": "staging"}, says="staging")
 
     def test_what_is_refused(self):
         name = self.narrow()
