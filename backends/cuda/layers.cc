@@ -332,8 +332,8 @@ class Reader {
 
   void same(const Node& node) { values_[node.outputs.front()] = tensor(node, 0); }
 
-  /// The first convolution and the classifier compute in FP16 what the graph asks for in INT8. Pooling takes the
-  /// largest of int8 values instead of quantising the largest value, which is the same.
+  /// The first convolution, the average and the classifier compute in FP16 what the graph asks for in INT8. Max pooling
+  /// takes the largest of int8 values instead of quantising the largest value, which is the same.
   void finish_scales() {
     Layers& layers = result_.layers;
     const bool int8 = std::any_of(result_.weights.begin(), result_.weights.end(),
@@ -347,7 +347,7 @@ class Reader {
           refuse("layer '" + layer.name + "'", "what it reads and what it gives are quantised by different scales");
         scales_[in] = scales_[out];
       }
-      if (layer.kind == LayerKind::kAveragePool) scales_[out] = 0;
+      if (layer.kind == LayerKind::kAveragePool) scales_[in] = scales_[out] = 0;
     }
     layers.scales = scales_;
   }

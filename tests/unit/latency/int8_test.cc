@@ -281,6 +281,14 @@ TEST(Int8, GraphsThatAreQuantisedInAnotherWayAreRefusedByName) {
     return graph.refused();
   };
   EXPECT_EQ(Graph().refused(), "taken");
+  EXPECT_EQ(with([](Graph& g) {  // what the average reads may be quantised, and is computed in FP16
+              const auto at = std::find(g.order.begin(), g.order.end(), "average");
+              g.order.insert(at, {"next.q", "next.dq"});
+              g.nodes["next.q"] = onnx::node("QuantizeLinear", "next.q", {"next", "s", "z"}, "next.q");
+              g.nodes["next.dq"] = onnx::node("DequantizeLinear", "next.dq", {"next.q", "s", "z"}, "next.dq");
+              g.op("GlobalAveragePool", "average", {"next.dq"});
+            }),
+            "taken");
   EXPECT_THAT(with([](Graph& g) { g.zero("z", 1, true, 3); }), HasSubstr("zero points 0"));
   EXPECT_THAT(with([](Graph& g) { g.number("s", -1); }), HasSubstr("scales must be positive"));
   EXPECT_THAT(with([](Graph& g) { g.number("s", NAN); }), HasSubstr("scales must be positive"));
