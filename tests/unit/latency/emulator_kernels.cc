@@ -1,7 +1,12 @@
 // The emulated kernel for the fake CUDA driver, which loads this through $FAKE_CUDA_KERNELS. So all of the module but
 // kernel.cuh itself is checked without a GPU: graph, tiles and how they are measured, packing, addresses in the arena,
 // plan file, launches.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
 #include "gpu/latency_emulator.h"
+#include "nvinfer/quick_job.h"
 
 namespace {
 
@@ -28,6 +33,28 @@ void run(void** arguments, void*) {
   for (int i = 0; i < net.count; ++i) ferry::latency::emulate(net, net.phases[i]);
 }
 
+// The kernels of quick requests (nvinfer/quick.cu), of a device that waits for no input: one that has not come is late,
+// and the request is repeated with copies.
+void fetch(void** arguments, void*) {
+  const auto& job = *static_cast<const ferry::nvinfer::FetchJob*>(arguments[0]);
+  for (std::uint64_t at = 0; at < job.bytes; at += job.chunk) {
+    const auto& ready = reinterpret_cast<const std::atomic<std::uint32_t>&>(job.control->ready[at / job.chunk]);
+    if (ready.load(std::memory_order_acquire) == 0) job.control->late = 1;
+    std::memcpy(job.to + at, job.from + at, std::min<std::uint64_t>(job.chunk, job.bytes - at));
+  }
+  *job.stamps = {1'000'000, 1'500'000};
+}
+
+void answer(void** arguments, void*) {
+  const auto& job = *static_cast<const ferry::nvinfer::AnswerJob*>(arguments[0]);
+  for (int i = 0; i < job.count; ++i) std::memcpy(job.to[i], job.from[i], job.bytes[i]);
+  job.control->begun = job.stamps->begun;
+  job.control->fetched = job.stamps->fetched;
+  job.control->computed = 2'000'000;
+  job.control->ended = 2'500'000;
+  reinterpret_cast<std::atomic<std::uint32_t>&>(job.control->answered).store(1, std::memory_order_release);
+}
+
 }  // namespace
 
 /// What the fake driver looks for: registers the kernels of this library.
@@ -36,4 +63,6 @@ extern "C" __attribute__((visibility("default"))) void fake_cuda_kernels(void (*
                                                                                         void* user)) {
   define("ferry_resnet", run, nullptr);
   define("ferry_resnet_int8", run, nullptr);
+  define("ferry_fetch", fetch, nullptr);
+  define("ferry_answer", answer, nullptr);
 }
