@@ -117,7 +117,9 @@ Quick* Session::quick_for(const Request& request) {
 
 void Session::start(Lane& lane, const ferry_run_args& args) {
   if (!request_.resident) {
-    if (Quick* quick = quick_for(request_))
+    // Out of the staging there is no copy on the host to hide, and the copy engine is the quicker way over the bus.
+    const bool staged = args.inputs[0] == staging_.input(0);
+    if (Quick* quick = staged ? nullptr : quick_for(request_))
       request_.quick = lane.run_quick(network_, staging_, args.inputs[0], uploader_, *quick, stream_);
     if (request_.quick) return;
     lane.run(network_, staging_, args.inputs, uploader_, stream_, marks(), options_.graphs);

@@ -11,19 +11,15 @@
 #include "ferry/error.h"
 
 namespace ferry {
-namespace {
-
-struct Request {
-  Tensor owned;  // empty for a view
-  TensorView input;
-  Pool::Done done;
-};
-
-}  // namespace
-
 // One lock around a short queue: a request takes it twice, for well under a microsecond, where an engine works for
 // hundreds.
 struct Pool::Impl {
+  struct Request {
+    Tensor owned;  // empty for a view
+    TensorView input;
+    Pool::Done done;
+  };
+
   Impl(const Engine& engine, const PoolOptions& options) : most_waiting(std::max<std::size_t>(options.waiting, 1)) {
     if (options.sessions < 1) throw Error(Stage::kUsage, "sessions", "a pool needs at least one session");
     for (int i = 0; i < options.sessions; ++i) sessions.push_back(engine.new_session());
@@ -108,7 +104,7 @@ Pool::Pool(const Engine& engine, const PoolOptions& options) : impl_(std::make_u
 Pool::~Pool() = default;
 
 void Pool::submit(Tensor input, Done done) {
-  Request request;
+  Impl::Request request;
   request.owned = std::move(input);
   request.input = request.owned.view();  // its memory does not move with the tensor
   request.done = std::move(done);

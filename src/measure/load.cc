@@ -30,28 +30,28 @@ std::size_t argmax(const float* scores, std::size_t count) {
   return best;
 }
 
-/// One session with everything that its requests need.
-struct Worker {
-  Worker(const Engine& engine, const TensorView& of) : session(engine.new_session()) {
-    staging = session.staging(of.shape[0]);
-    in = {staging.inputs[0]};
-    out = staging.outputs;
-    std::memcpy(staging.inputs[0], of.data, of.size_bytes());
-  }
-  Session session;
-  Session::Staging staging;
-  std::vector<const std::byte*> in;
-  std::vector<std::byte*> out;
-  std::vector<std::size_t> labels;  // end to end: what the caller is after
-  std::vector<RequestSpan> spans;
-  std::exception_ptr failure;
-};
-
 }  // namespace
 
 const char* name_of(LoadKind kind) noexcept { return kind == LoadKind::kThroughput ? "throughput" : "end-to-end"; }
 
 struct Load::Impl {
+  /// One session with everything that its requests need.
+  struct Worker {
+    Worker(const Engine& engine, const TensorView& of) : session(engine.new_session()) {
+      staging = session.staging(of.shape[0]);
+      in = {staging.inputs[0]};
+      out = staging.outputs;
+      std::memcpy(staging.inputs[0], of.data, of.size_bytes());
+    }
+    Session session;
+    Session::Staging staging;
+    std::vector<const std::byte*> in;
+    std::vector<std::byte*> out;
+    std::vector<std::size_t> labels;  // end to end: what the caller is after
+    std::vector<RequestSpan> spans;
+    std::exception_ptr failure;
+  };
+
   Impl(const Engine& of, const TensorView& given, LoadKind what) : engine(of), kind(what), input(given) {
     const EngineInfo& info = engine.info();
     const bool top_k = info.outputs.size() == 2 && info.outputs[1].dtype == DType::kInt32;
@@ -136,7 +136,7 @@ LoadTurn Load::turn(double seconds, int least) {
   const std::size_t all = impl_->workers.size();
   const Clock::time_point zero = Clock::now();
   const auto now_ms = [zero] { return std::chrono::duration<double, std::milli>(Clock::now() - zero).count(); };
-  const auto work = [&](Worker& worker) {
+  const auto work = [&](Impl::Worker& worker) {
     while (!go.load(std::memory_order_acquire)) std::this_thread::yield();
     const double end = now_ms() + 1000 * seconds;
     bool counted = false;
@@ -179,7 +179,7 @@ LoadTurn Load::turn(double seconds, int least) {
 std::vector<double> Load::device_ms(int runs) {
   std::vector<double> times;
   if (!impl_->engine.info().resident || impl_->workers.empty()) return times;
-  Worker& worker = *impl_->workers.front();
+  Impl::Worker& worker = *impl_->workers.front();
   for (int i = 0; i < runs; ++i) {
     RunTimes one{};
     worker.session.submit(impl_->batch, worker.in, worker.out, true);
