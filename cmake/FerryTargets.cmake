@@ -54,7 +54,11 @@ function(ferry_unit_tests area)
   target_compile_definitions(unit_${area} PRIVATE FERRY_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                   FERRY_BINARY_DIR="${PROJECT_BINARY_DIR}")
   target_compile_options(unit_${area} PRIVATE $<$<CONFIG:Release>:-O1>)  # built more often than run
-  target_precompile_headers(unit_${area} PRIVATE <gmock/gmock.h>)
+  if(FERRY_UNITY)
+    ferry_unity(unit_${area})
+  else()
+    target_precompile_headers(unit_${area} PRIVATE <gmock/gmock.h>)
+  endif()
   add_dependencies(ferry_unit_tests unit_${area})
   gtest_discover_tests(unit_${area} PROPERTIES LABELS unit DISCOVERY_TIMEOUT 60)
 endfunction()
