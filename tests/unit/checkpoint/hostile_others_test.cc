@@ -9,13 +9,13 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string cause_of(const std::string& bytes) {
+std::string other_cause(const std::string& bytes) {
   const Error error = error_of([&] { Checkpoint::from_bytes(bytes, "x"); });
   EXPECT_EQ(error.stage(), Stage::kCheckpoint);
   return error.subject() + ": " + error.cause();
 }
 
-const std::string kSix(24, '\1');
+const std::string kSixOfOther(24, '\1');
 std::string key_list(const std::vector<std::string>& keys) {
   Pickle list;
   list.op("](");
@@ -49,44 +49,47 @@ TEST(Legacy, ReadsWhatPyTorchBefore04Wrote) {
   pickle.storage("FloatStorage", "0", 6).number(0).numbers({2, 3}).numbers({3, 1}).op("tR\x85R(\x88\x89}tb");
   pickle.op("ee\x85R");
   const Checkpoint checkpoint =
-      Checkpoint::from_bytes(torch_legacy(pickle.done(), key_list({"0"}), le(6, 8) + kSix), "x");
+      Checkpoint::from_bytes(torch_legacy(pickle.done(), key_list({"0"}), le(6, 8) + kSixOfOther), "x");
   ASSERT_NE(checkpoint.find("w"), nullptr);
   EXPECT_EQ(checkpoint.find("w")->shape, (Shape{2, 3}));
 }
 
 TEST(Legacy, ReadsFilesOfPickleProtocol4) {
-  std::string file = torch_legacy(one_tensor(), key_list({"0"}), le(6, 8) + kSix);
+  std::string file = torch_legacy(one_tensor(), key_list({"0"}), le(6, 8) + kSixOfOther);
   file.replace(0, 2, std::string("\x80\x04\x95") + le(13, 8));
   EXPECT_EQ(Checkpoint::from_bytes(file, "x").format(), CheckpointFormat::kTorchLegacy);
 }
 
 TEST(Legacy, EveryTruncationIsAnError) {
-  const std::string file = torch_legacy(one_tensor(), key_list({"0"}), le(6, 8) + kSix);
+  const std::string file = torch_legacy(one_tensor(), key_list({"0"}), le(6, 8) + kSixOfOther);
   ASSERT_NO_THROW(Checkpoint::from_bytes(file, "x"));
   for (std::size_t size = 0; size < file.size(); ++size)
     EXPECT_THROW(Checkpoint::from_bytes(file.substr(0, size), "x"), Error) << size;
 }
 
 TEST(Legacy, LyingStoragesAreRefused) {
-  EXPECT_THAT(cause_of(torch_legacy(one_tensor(), key_list({"0"}), le(~0ull, 8) + kSix)),
+  EXPECT_THAT(other_cause(torch_legacy(one_tensor(), key_list({"0"}), le(~0ull, 8) + kSixOfOther)),
               HasSubstr("claims 18446744073709551615"));
-  EXPECT_THAT(cause_of(torch_legacy(one_tensor(), key_list({"0"}), le(1ull << 62, 8) + kSix)),
+  EXPECT_THAT(other_cause(torch_legacy(one_tensor(), key_list({"0"}), le(1ull << 62, 8) + kSixOfOther)),
               HasSubstr("ends before that"));
-  EXPECT_THAT(cause_of(torch_legacy(one_tensor(), key_list({"0"}), le(5, 8) + kSix)), HasSubstr("claims 6 elements"));
-  EXPECT_THAT(cause_of(torch_legacy(one_tensor(), key_list({}), "")), HasSubstr("no storage '0'"));
-  EXPECT_THAT(cause_of(torch_legacy(one_tensor(), key_list({"0", "0"}), le(3, 8) + kSix.substr(12) + le(3, 8) + kSix)),
+  EXPECT_THAT(other_cause(torch_legacy(one_tensor(), key_list({"0"}), le(5, 8) + kSixOfOther)),
+              HasSubstr("claims 6 elements"));
+  EXPECT_THAT(other_cause(torch_legacy(one_tensor(), key_list({}), "")), HasSubstr("no storage '0'"));
+  EXPECT_THAT(other_cause(torch_legacy(one_tensor(), key_list({"0", "0"}),
+                                       le(3, 8) + kSixOfOther.substr(12) + le(3, 8) + kSixOfOther)),
               HasSubstr("listed twice"));
-  EXPECT_THAT(cause_of(torch_legacy(one_tensor(), key_list({"9"}), le(6, 8) + kSix)), HasSubstr("no tensor uses"));
-  EXPECT_THAT(cause_of(torch_legacy(one_tensor(), Pickle().number(1).done(), "")), HasSubstr("list of storages"));
+  EXPECT_THAT(other_cause(torch_legacy(one_tensor(), key_list({"9"}), le(6, 8) + kSixOfOther)),
+              HasSubstr("no tensor uses"));
+  EXPECT_THAT(other_cause(torch_legacy(one_tensor(), Pickle().number(1).done(), "")), HasSubstr("list of storages"));
 }
 
 TEST(Legacy, ForeignGlobalsAndVersionsAreRefused) {
-  EXPECT_THAT(cause_of(torch_legacy(Pickle().global("posix", "system").op(")R").done(), key_list({}), "")),
+  EXPECT_THAT(other_cause(torch_legacy(Pickle().global("posix", "system").op(")R").done(), key_list({}), "")),
               HasSubstr("posix.system"));
   const std::string magic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
-  EXPECT_THAT(cause_of(magic + Pickle().number(7).done()), HasSubstr("version is not 1001"));
+  EXPECT_THAT(other_cause(magic + Pickle().number(7).done()), HasSubstr("version is not 1001"));
   EXPECT_THAT(
-      cause_of(magic + Pickle().number(1001).done() + Pickle().op("}").text("little_endian").op("\x89s").done()),
+      other_cause(magic + Pickle().number(1001).done() + Pickle().op("}").text("little_endian").op("\x89s").done()),
       HasSubstr("not little-endian"));
 }
 
@@ -95,22 +98,22 @@ constexpr const char* kOne = R"({"w":{"dtype":"F32","shape":[2,3],"data_offsets"
 TEST(Safetensors, ReadsTensorsAndSkipsMetadata) {
   const std::string header =
       R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F16","shape":[],"data_offsets":[24,26]},"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}  )";
-  const Checkpoint checkpoint = Checkpoint::from_bytes(safetensors(header, kSix + "\x01\x02"), "x");
+  const Checkpoint checkpoint = Checkpoint::from_bytes(safetensors(header, kSixOfOther + "\x01\x02"), "x");
   ASSERT_EQ(checkpoint.tensors().size(), 2u);
   EXPECT_EQ(checkpoint.tensors()[0].name, "w");
   EXPECT_EQ(checkpoint.find("b")->dtype, DType::kFloat16);
 }
 
 TEST(Safetensors, EveryTruncationIsAnError) {
-  const std::string file = safetensors(kOne, kSix);
+  const std::string file = safetensors(kOne, kSixOfOther);
   ASSERT_NO_THROW(Checkpoint::from_bytes(file, "x"));
   for (std::size_t size = 0; size < file.size(); ++size)
     EXPECT_THROW(Checkpoint::from_bytes(file.substr(0, size), "x"), Error) << size;
 }
 
 TEST(Safetensors, LyingHeadersAreRefused) {
-  const auto with = [](const std::string& header) { return cause_of(safetensors(header, kSix)); };
-  EXPECT_THAT(cause_of(le(1ull << 40, 8) + "{}"), HasSubstr("claims 1099511627776 bytes"));
+  const auto with = [](const std::string& header) { return other_cause(safetensors(header, kSixOfOther)); };
+  EXPECT_THAT(other_cause(le(1ull << 40, 8) + "{}"), HasSubstr("claims 1099511627776 bytes"));
   EXPECT_THAT(with(R"({"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,25]}})"), HasSubstr("outside the file"));
   EXPECT_THAT(with(R"({"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,24]}})"),
               HasSubstr("not what its 24 bytes hold"));
@@ -142,10 +145,10 @@ TEST(Safetensors, OtherJsonIsRefused) {
         R"({"w":{"dtype":"F32","dtype":"F32","shape":[6],"data_offsets":[0,24]}})",
         R"({"w":{"dtype":"F32","shape":[6],"shape":[6],"data_offsets":[0,24]}})", R"({"w":null})", R"({"w":)",
         R"({"__metadata__":{"a":[1]}})"})
-    EXPECT_NE(cause_of(safetensors(header, kSix)), ": nothing was thrown") << header;
+    EXPECT_NE(other_cause(safetensors(header, kSixOfOther)), ": nothing was thrown") << header;
   std::string deep = R"({"w":{"dtype":)";
   for (int i = 0; i < 100'000; ++i) deep += "[";
-  EXPECT_THAT(cause_of(safetensors(deep, kSix)), HasSubstr("near 'dtype'"));
+  EXPECT_THAT(other_cause(safetensors(deep, kSixOfOther)), HasSubstr("near 'dtype'"));
 }
 
 }  // namespace

@@ -10,11 +10,13 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-const std::string kSix(24, '\1');
+const std::string kSixOfPickle(24, '\1');
 
-Checkpoint open(const std::string& pickle) { return Checkpoint::from_bytes(torch_zip(pickle, {{"0", kSix}}), "x.pth"); }
+Checkpoint open(const std::string& pickle) {
+  return Checkpoint::from_bytes(torch_zip(pickle, {{"0", kSixOfPickle}}), "x.pth");
+}
 
-std::string cause_of(const std::string& pickle) {
+std::string pickle_cause(const std::string& pickle) {
   const Error error = error_of([&] { open(pickle); });
   EXPECT_EQ(error.stage(), Stage::kCheckpoint);
   EXPECT_THAT(error.subject(), testing::StartsWith("x.pth"));
@@ -23,17 +25,17 @@ std::string cause_of(const std::string& pickle) {
 
 std::string tensor_cause(std::int64_t count, std::int64_t offset, const std::vector<std::int64_t>& shape,
                          const std::vector<std::int64_t>& strides, const char* type = "FloatStorage") {
-  return cause_of(Pickle().op("}").text("w").tensor(type, "0", count, offset, shape, strides).op("s").done());
+  return pickle_cause(Pickle().op("}").text("w").tensor(type, "0", count, offset, shape, strides).op("s").done());
 }
 
 TEST(HostilePickle, ForeignGlobalsAreNamedAndNothingRuns) {
   const std::string attack =
       Pickle().global("posix", "system").op("(").text("touch /tmp/ferry-was-here").op("tR").done();
-  EXPECT_THAT(cause_of(attack), AllOf(HasSubstr("'posix.system'"), HasSubstr("nothing was executed")));
+  EXPECT_THAT(pickle_cause(attack), AllOf(HasSubstr("'posix.system'"), HasSubstr("nothing was executed")));
   for (const char* name : {"eval", "exec", "getattr", "__import__", "open"})
-    EXPECT_THAT(cause_of(Pickle().global("builtins", name).op(")R").done()),
+    EXPECT_THAT(pickle_cause(Pickle().global("builtins", name).op(")R").done()),
                 HasSubstr(std::string("builtins.") + name));
-  EXPECT_THAT(cause_of(Pickle(4).text("os").text("system").op("\x93)R").done()), HasSubstr("'os.system'"));
+  EXPECT_THAT(pickle_cause(Pickle(4).text("os").text("system").op("\x93)R").done()), HasSubstr("'os.system'"));
   // Names that begin or end like allowed ones.
   for (const auto& [module, name] :
        std::vector<std::pair<std::string, std::string>>{{"torch._utils", "_rebuild_tensor_v2.__globals__"},
@@ -43,11 +45,11 @@ TEST(HostilePickle, ForeignGlobalsAreNamedAndNothingRuns) {
                                                         {"torch", ""},
                                                         {"", ""},
                                                         {"torch.storage", "_load_from_bytes"}})
-    EXPECT_THAT(cause_of(Pickle().global(module, name).op(")R").done()), HasSubstr("which tensors do not need"));
+    EXPECT_THAT(pickle_cause(Pickle().global(module, name).op(")R").done()), HasSubstr("which tensors do not need"));
 }
 
 TEST(HostilePickle, HostileNamesAreShownSafely) {
-  const std::string cause = cause_of(Pickle().global("evil\x1b[31m", std::string(5000, 'A')).op(")R").done());
+  const std::string cause = pickle_cause(Pickle().global("evil\x1b[31m", std::string(5000, 'A')).op(")R").done());
   EXPECT_THAT(cause, HasSubstr("evil?[31m"));
   EXPECT_LT(cause.size(), 400u);
 }
@@ -62,47 +64,48 @@ TEST(HostilePickle, OpcodesBeyondWhatTensorsNeedAreNamed) {
                                                                                    {"I", "INT"},
                                                                                    {"\xff", "255"},
                                                                                    {"\x80", "PROTO"}})
-    EXPECT_THAT(cause_of(Pickle().op(code).done()), HasSubstr("opcode " + name + " at byte 2"));
-  EXPECT_THAT(cause_of(Pickle(6).op("}").done()), HasSubstr("protocol 6"));
-  EXPECT_THAT(cause_of("(dp0\n."), HasSubstr("not a pickle of protocol 2 to 5"));
+    EXPECT_THAT(pickle_cause(Pickle().op(code).done()), HasSubstr("opcode " + name + " at byte 2"));
+  EXPECT_THAT(pickle_cause(Pickle(6).op("}").done()), HasSubstr("protocol 6"));
+  EXPECT_THAT(pickle_cause("(dp0\n."), HasSubstr("not a pickle of protocol 2 to 5"));
 }
 
 TEST(HostilePickle, TheStackCannotBeUnderrun) {
   for (const char* ops :
        {"0", "1", "2", "a", "e", "s", "u", "R", "b", "Q", "t", "\x85", "\x86", "\x93", "q\1", "(a", "](Ra", "(s"})
-    EXPECT_THAT(cause_of(Pickle().op(ops).done()), testing::AnyOf(HasSubstr("not there"), HasSubstr("truncated")))
+    EXPECT_THAT(pickle_cause(Pickle().op(ops).done()), testing::AnyOf(HasSubstr("not there"), HasSubstr("truncated")))
         << ops;
-  EXPECT_THAT(cause_of(Pickle().op("").done()), HasSubstr("other than one value"));
-  EXPECT_THAT(cause_of(Pickle().op("NN").done()), HasSubstr("other than one value"));
-  EXPECT_THAT(cause_of(Pickle().op("(N").done()), HasSubstr("other than one value"));
-  EXPECT_THAT(cause_of(Pickle().op("h\7").done()), HasSubstr("memo 7"));
+  EXPECT_THAT(pickle_cause(Pickle().op("").done()), HasSubstr("other than one value"));
+  EXPECT_THAT(pickle_cause(Pickle().op("NN").done()), HasSubstr("other than one value"));
+  EXPECT_THAT(pickle_cause(Pickle().op("(N").done()), HasSubstr("other than one value"));
+  EXPECT_THAT(pickle_cause(Pickle().op("h\7").done()), HasSubstr("memo 7"));
 }
 
 TEST(HostilePickle, CallsAndAttributesOfPlainValuesAreRefused) {
-  EXPECT_THAT(cause_of(Pickle().text("f").op(")R").done()), HasSubstr("calls text"));
-  EXPECT_THAT(cause_of(Pickle().global("torch", "FloatStorage").op(")R").done()), HasSubstr("calls the element type"));
-  EXPECT_THAT(cause_of(Pickle().text("f").op("}b").done()), HasSubstr("attributes of text"));
-  EXPECT_THAT(cause_of(Pickle().number(1).op("Na").done()), HasSubstr("appends to an integer"));
-  EXPECT_THAT(cause_of(Pickle().op("](NNNu").done()),
+  EXPECT_THAT(pickle_cause(Pickle().text("f").op(")R").done()), HasSubstr("calls text"));
+  EXPECT_THAT(pickle_cause(Pickle().global("torch", "FloatStorage").op(")R").done()),
+              HasSubstr("calls the element type"));
+  EXPECT_THAT(pickle_cause(Pickle().text("f").op("}b").done()), HasSubstr("attributes of text"));
+  EXPECT_THAT(pickle_cause(Pickle().number(1).op("Na").done()), HasSubstr("appends to an integer"));
+  EXPECT_THAT(pickle_cause(Pickle().op("](NNNu").done()),
               testing::AnyOf(HasSubstr("without a value"), HasSubstr("items of")));
 }
 
 TEST(HostilePickle, SelfReferenceAndDepthAreBounded) {
   // d = {}; d["state_dict"] = d
-  EXPECT_THAT(cause_of(Pickle()
-                           .op("}q")
-                           .op(std::string(1, '\0'))
-                           .text("state_dict")
-                           .op("h")
-                           .op(std::string(1, '\0'))
-                           .op("s")
-                           .done()),
+  EXPECT_THAT(pickle_cause(Pickle()
+                               .op("}q")
+                               .op(std::string(1, '\0'))
+                               .text("state_dict")
+                               .op("h")
+                               .op(std::string(1, '\0'))
+                               .op("s")
+                               .done()),
               HasSubstr("nested more than 64"));
   Pickle nested;
   for (int i = 0; i < 100; ++i) nested.op("}").text("model");
   nested.op("}");
   for (int i = 0; i < 100; ++i) nested.op("s");
-  EXPECT_THAT(cause_of(nested.done()), HasSubstr("nested more than 64"));
+  EXPECT_THAT(pickle_cause(nested.done()), HasSubstr("nested more than 64"));
   // A million lists inside each other, beside the tensors: destroyed without recursion.
   Pickle deep;
   deep.op("}").text("w").tensor("FloatStorage", "0", 6, 0, {6}, {1}).op("s").text("deep");
@@ -113,7 +116,7 @@ TEST(HostilePickle, SelfReferenceAndDepthAreBounded) {
 TEST(HostilePickle, MemoAndCopyBombsAreBounded) {
   Pickle values;
   values.op(std::string(4'100'000, 'N'));
-  EXPECT_THAT(cause_of(values.done()), HasSubstr("too many values"));
+  EXPECT_THAT(pickle_cause(values.done()), HasSubstr("too many values"));
   // A long list of pairs, copied into a dictionary again and again.
   Pickle copies;
   copies.global("collections", "OrderedDict").op("q\1");
@@ -124,7 +127,7 @@ TEST(HostilePickle, MemoAndCopyBombsAreBounded) {
   }());
   copies.op("e\x85q\3");
   for (int i = 0; i < 1000; ++i) copies.op("h\1h\3R");
-  EXPECT_THAT(cause_of(copies.done()), HasSubstr("too many values"));
+  EXPECT_THAT(pickle_cause(copies.done()), HasSubstr("too many values"));
 }
 
 TEST(HostilePickle, EveryTruncationIsAnError) {
@@ -163,7 +166,7 @@ TEST(HostileTensor, AFewBytesAreNotBroadcastIntoTerabytes) {
   views.op("}");
   for (int i = 0; i < 1000; ++i)
     views.text("w" + std::to_string(i)).tensor("FloatStorage", "0", 6, 0, {1000, 1000}, {0, 0}).op("s");
-  EXPECT_THAT(cause_of(views.done()), HasSubstr("expand to more than"));
+  EXPECT_THAT(pickle_cause(views.done()), HasSubstr("expand to more than"));
 }
 
 TEST(HostileTensor, UnsupportedTypesAndDuplicatesAreNamed) {
@@ -171,11 +174,11 @@ TEST(HostileTensor, UnsupportedTypesAndDuplicatesAreNamed) {
   Pickle twice;
   twice.op("}");
   for (int i = 0; i < 2; ++i) twice.text("w").tensor("FloatStorage", "0", 6, 0, {6}, {1}).op("s");
-  EXPECT_THAT(cause_of(twice.done()), HasSubstr("w: two tensors have this name"));
+  EXPECT_THAT(pickle_cause(twice.done()), HasSubstr("w: two tensors have this name"));
   CheckpointLimits limits;
   limits.max_tensors = 1;
   EXPECT_THAT(error_of([&] {
-                Checkpoint::from_bytes(torch_zip(twice.done(), {{"0", kSix}}), "x", limits);
+                Checkpoint::from_bytes(torch_zip(twice.done(), {{"0", kSixOfPickle}}), "x", limits);
               }).cause(),
               HasSubstr("more than 1"));
 }
@@ -204,9 +207,9 @@ TEST(StateDict, KeepsAPrefixThatNotEveryTensorHas) {
 }
 
 TEST(StateDict, ThingsThatAreNoneAreNamed) {
-  EXPECT_THAT(cause_of(Pickle().op("]").done()), HasSubstr("holds a list"));
-  EXPECT_THAT(cause_of(Pickle().tensor("FloatStorage", "0", 6, 0, {6}, {1}).done()), HasSubstr("holds a tensor"));
-  EXPECT_THAT(cause_of(Pickle().op("}").text("epoch").number(3).op("s").done()), HasSubstr("no tensors"));
+  EXPECT_THAT(pickle_cause(Pickle().op("]").done()), HasSubstr("holds a list"));
+  EXPECT_THAT(pickle_cause(Pickle().tensor("FloatStorage", "0", 6, 0, {6}, {1}).done()), HasSubstr("holds a tensor"));
+  EXPECT_THAT(pickle_cause(Pickle().op("}").text("epoch").number(3).op("s").done()), HasSubstr("no tensors"));
 }
 
 }  // namespace

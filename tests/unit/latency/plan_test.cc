@@ -304,7 +304,7 @@ TEST(PlanFile, ComesBackAsItWasWritten) {
   EXPECT_EQ(plan_head(read) + std::string(read.weights), b.file);
 }
 
-std::string refusal(const std::string& file) {
+std::string file_refusal(const std::string& file) {
   try {
     const Plan plan = read_plan(file);
     for (const PlannedBatch& batch : plan.batches)
@@ -318,16 +318,16 @@ std::string refusal(const std::string& file) {
 
 TEST(PlanFile, DamageIsFoundAndNamed) {
   const Built b = built();
-  EXPECT_THAT(refusal(""), HasSubstr("no plan of ferry's latency engine"));
-  EXPECT_THAT(refusal(std::string(1000, 'a')), HasSubstr("no plan of ferry's latency engine"));
-  EXPECT_THAT(refusal(b.file.substr(0, b.file.size() - 1)), HasSubstr("should have"));
+  EXPECT_THAT(file_refusal(""), HasSubstr("no plan of ferry's latency engine"));
+  EXPECT_THAT(file_refusal(std::string(1000, 'a')), HasSubstr("no plan of ferry's latency engine"));
+  EXPECT_THAT(file_refusal(b.file.substr(0, b.file.size() - 1)), HasSubstr("should have"));
   std::string changed = b.file;
   changed.back() ^= 1;
-  EXPECT_THAT(refusal(changed), HasSubstr("checksum"));
+  EXPECT_THAT(file_refusal(changed), HasSubstr("checksum"));
   changed = b.file;
   changed[8] = 1;  // batches shared one packing
-  EXPECT_THAT(refusal(changed), HasSubstr("format 1"));
-  EXPECT_EQ(refusal(b.file), "taken");
+  EXPECT_THAT(file_refusal(changed), HasSubstr("format 1"));
+  EXPECT_EQ(file_refusal(b.file), "taken");
 }
 
 /// The file with a JSON of one's own, as someone with bad intentions would make it: sizes and checksum match.
@@ -338,28 +338,34 @@ std::string with(const std::function<void(Plan&)>& change) {
 }
 
 TEST(PlanFile, HostileContentIsRefusedBeforeTheGpuSeesIt) {
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[3].in = 1000; })), HasSubstr("does not exist"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[3].in = p.layers.layers.back().out; })),
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.layers[3].in = 1000; })), HasSubstr("does not exist"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.layers[3].in = p.layers.layers.back().out; })),
               HasSubstr("not made before it"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[3].residual = p.layers.layers.back().out; })),
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.layers[3].residual = p.layers.layers.back().out; })),
               HasSubstr("not made before it"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[3].out = p.layers.layers[2].out; })), HasSubstr("made twice"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[2].kernel = 5; })), HasSubstr("1x1 or 3x3"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers[2].stride = 0; })), HasSubstr("stride"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.tensors[3].height = 4000; })), HasSubstr("sizes do not follow"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.tensors[3].channels = -1; })), HasSubstr("impossible size"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.tensors[0] = {4096, 4096, 3}; })), HasSubstr("sizes do not follow"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.layers.layers.pop_back(); })), HasSubstr("damaged"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[0].tiles[2].wm = 1 << 20; })), HasSubstr("tiles"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[0].tiles.pop_back(); })), HasSubstr("another number of layers"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[1].places.pop_back(); })), HasSubstr("another number of layers"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[1].images = 1; })), HasSubstr("not in order"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[1].images = 100; })), HasSubstr("not in order"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.profiles = {{1, 1, 3}}; })), HasSubstr("not planned"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[1].places[2].weights = ~std::uint64_t{0} - 255; })),
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.layers[3].out = p.layers.layers[2].out; })),
+              HasSubstr("made twice"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.layers[2].kernel = 5; })), HasSubstr("1x1 or 3x3"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.layers[2].stride = 0; })), HasSubstr("stride"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.tensors[3].height = 4000; })), HasSubstr("sizes do not follow"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.tensors[3].channels = -1; })), HasSubstr("impossible size"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) {
+                p.layers.tensors[0] = {4096, 4096, 3};
+              })),
+              HasSubstr("sizes do not follow"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.layers.layers.pop_back(); })), HasSubstr("damaged"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.batches[0].tiles[2].wm = 1 << 20; })), HasSubstr("tiles"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.batches[0].tiles.pop_back(); })),
+              HasSubstr("another number of layers"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.batches[1].places.pop_back(); })),
+              HasSubstr("another number of layers"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.batches[1].images = 1; })), HasSubstr("not in order"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.batches[1].images = 100; })), HasSubstr("not in order"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.profiles = {{1, 1, 3}}; })), HasSubstr("not planned"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.batches[1].places[2].weights = ~std::uint64_t{0} - 255; })),
               HasSubstr("outside"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.batches[0].places[0].bias = 7; })), HasSubstr("outside"));
-  EXPECT_THAT(refusal(with([](Plan& p) { p.weights.remove_suffix(300); })), HasSubstr("outside"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.batches[0].places[0].bias = 7; })), HasSubstr("outside"));
+  EXPECT_THAT(file_refusal(with([](Plan& p) { p.weights.remove_suffix(300); })), HasSubstr("outside"));
 }
 
 TEST(PlanFile, AnyChangeOfTheDescriptionIsRefusedOrHarmless) {
@@ -374,7 +380,7 @@ TEST(PlanFile, AnyChangeOfTheDescriptionIsRefusedOrHarmless) {
     std::string fixed = bad;
     const std::uint64_t sum = checksum_of(std::string_view(bad).substr(32));
     std::memcpy(fixed.data() + 24, &sum, 8);
-    EXPECT_NE(refusal(fixed), "");
+    EXPECT_NE(file_refusal(fixed), "");
   }
 }
 
