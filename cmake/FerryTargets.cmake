@@ -53,7 +53,12 @@ function(ferry_unit_tests area)
   target_include_directories(unit_${area} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
   target_compile_definitions(unit_${area} PRIVATE FERRY_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                   FERRY_BINARY_DIR="${PROJECT_BINARY_DIR}")
-  target_compile_options(unit_${area} PRIVATE $<$<CONFIG:Release>:-O1>)  # built more often than run
+  # Built more often than run; what they test is optimised as ever.
+  if(FERRY_SANITIZE)
+    target_compile_options(unit_${area} PRIVATE -O0)
+  else()
+    target_compile_options(unit_${area} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
   if(FERRY_UNITY)
     ferry_unity(unit_${area})
   else()
