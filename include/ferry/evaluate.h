@@ -34,8 +34,9 @@ struct EvaluationRow {
   std::optional<Share> agreement;        // with a reference: the same best class
   std::optional<double> kl;              // mean over images of KL(reference || engine), in nats
   std::optional<double> relative_error;  // L2 over all logits
-  double seconds = 0;                    // in the engine, without decoding
-  std::string failure;                   // NaN, or an exception: what and for which image; the numbers stop there
+  double seconds = 0;  // starting its requests and waiting for them, without decoding; on a GPU, which works meanwhile,
+                       // less than it computed
+  std::string failure;  // NaN, or an exception: what and for which image; the numbers stop there
 };
 
 /// Adds up logits, row by row; NaN and infinities are failures, not scores.
@@ -59,9 +60,12 @@ struct EvaluationEntry {
   std::string name;
   std::function<Tensor(const TensorView&)> run;
 };
-/// An opened engine with one session; batches larger than it takes are split, FP16 inputs and outputs converted. An
-/// engine that takes pixels gets those that the pictures were normalised from: `pixels` has its layout, and mean and
-/// std of the pictures' preprocessing. Throws Error(kRun) for an engine without exactly one image input and one output.
+/// An opened engine. `evaluate` decodes pictures straight into the staging memory of its sessions, as `Classifier` does
+/// (on a GPU as pixels, with three batches in flight), where the engine has a form that the pipeline of classify feeds;
+/// called as a function, and in every other case, it has one session: batches larger than it takes are split, FP16
+/// inputs and outputs converted, and an engine that takes pixels gets those that the pictures were normalised from:
+/// `pixels` has its layout, and mean and std of the pictures' preprocessing. Throws Error(kRun) for an engine without
+/// exactly one image input and one output.
 EvaluationEntry entry_of(const std::string& name, const Engine& engine, const GraphForm& pixels = {});
 
 struct Evaluation {
