@@ -203,4 +203,28 @@ Program make_program(const Layers& layers, const std::vector<Tile>& tiles, const
   return Maker(layers, tiles, places, weight_bytes, images, machine).make();
 }
 
+std::vector<Place> lay_weights(const Layers& layers, const std::vector<Tile>& tiles, int images, const Machine& machine,
+                               std::size_t& total) {
+  std::vector<Place> places;
+  total = 0;
+  const auto put = [&](std::size_t size) {
+    const std::size_t at = total;
+    total = (total + size + 255) / 256 * 256;
+    return at;
+  };
+  for (std::size_t i = 0; i < layers.layers.size(); ++i) {
+    const Layer& layer = layers.layers[i];
+    Place place;
+    if (layer.kind == LayerKind::kConv) {
+      const auto conv = describe_conv(layers, layer, tiles[i], images, stack_room(layers, machine.shared_bytes));
+      place = {put(packed_bytes(*conv)), put(static_cast<std::size_t>(conv->N) * 8)};
+    } else if (layer.kind == LayerKind::kDense) {
+      const auto classes = static_cast<std::size_t>(layers.out(layer).channels);
+      place = {put(classes * static_cast<std::size_t>(pixel_bytes(layers, layer.in))), put(classes * 4)};
+    }
+    places.push_back(place);
+  }
+  return places;
+}
+
 }  // namespace ferry::latency

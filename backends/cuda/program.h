@@ -27,6 +27,11 @@ struct Program {
 Program make_program(const Layers& layers, const std::vector<Tile>& tiles, const std::vector<Place>& places,
                      std::size_t weight_bytes, int images, const Machine& machine);
 
+/// Places for weights that are not there, one after another, for who needs a program and no network (measuring, tests);
+/// their bytes are stored in `total`.
+std::vector<Place> lay_weights(const Layers& layers, const std::vector<Tile>& tiles, int images, const Machine& machine,
+                               std::size_t& total);
+
 /// Byte offsets for each tensor in one arena, so that no two that are needed in the same phase overlap; the total is
 /// stored. Tensor 0, the input, is not in it.
 std::vector<std::uint64_t> place_tensors(const Layers& layers, const std::vector<std::vector<int>>& phases, int images,

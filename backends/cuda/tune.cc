@@ -20,31 +20,6 @@ constexpr std::size_t kWays = 12;  // of a phase that are measured at most
 constexpr double kDearest = 1.7;   // by the model, of the cheapest; it errs by less
 constexpr int kWarmUp = 3;
 
-/// Places for weights that are not there.
-std::vector<Place> lay_weights(const Layers& layers, const std::vector<Tile>& tiles, int images, const Machine& machine,
-                               std::size_t& total) {
-  std::vector<Place> places;
-  total = 0;
-  const auto put = [&](std::size_t size) {
-    const std::size_t at = total;
-    total = (total + size + 255) / 256 * 256;
-    return at;
-  };
-  for (std::size_t i = 0; i < layers.layers.size(); ++i) {
-    const Layer& layer = layers.layers[i];
-    Place place;
-    if (layer.kind == LayerKind::kConv) {
-      const auto conv = describe_conv(layers, layer, tiles[i], images, stack_room(layers, machine.shared_bytes));
-      place = {put(packed_bytes(*conv)), put(static_cast<std::size_t>(conv->N) * 8)};
-    } else if (layer.kind == LayerKind::kDense) {
-      const auto classes = static_cast<std::size_t>(layers.out(layer).channels);
-      place = {put(classes * static_cast<std::size_t>(pixel_bytes(layers, layer.in))), put(classes * 4)};
-    }
-    places.push_back(place);
-  }
-  return places;
-}
-
 /// What makes two phases take the same time: one is measured for all of them.
 std::vector<int> likeness(const Layers& layers, const std::vector<int>& phase) {
   std::vector<int> key;

@@ -28,32 +28,6 @@ const Layers& resnet(const std::string& name, int size = 224) {
   return all[key];
 }
 
-/// Places for weights that are not there.
-std::vector<Place> places_for(const Layers& layers, const std::vector<Tile>& tiles, const Machine& machine,
-                              std::size_t& total) {
-  std::vector<Place> places;
-  total = 0;
-  const auto put = [&](std::size_t size) {
-    const std::size_t at = total;
-    total = (total + size + 255) / 256 * 256;
-    return at;
-  };
-  for (std::size_t i = 0; i < layers.layers.size(); ++i) {
-    const Layer& layer = layers.layers[i];
-    Place place;
-    if (layer.kind == LayerKind::kConv) {
-      const auto conv = describe_conv(layers, layer, tiles[i], 1, stack_room(layers, machine.shared_bytes));
-      place = {put(packed_bytes(*conv)), put(static_cast<std::size_t>(conv->N) * 4)};
-    } else if (layer.kind == LayerKind::kDense) {
-      const auto classes = static_cast<std::size_t>(layers.out(layer).channels);
-      place = {put(classes * static_cast<std::size_t>(padded_channels(layers.in(layer).channels)) * 2),
-               put(classes * 4)};
-    }
-    places.push_back(place);
-  }
-  return places;
-}
-
 constexpr Machine kH100{132, 227 << 10}, kRtx4060{24, 99 << 10};
 
 TEST(Tiles, EveryResNetFitsEveryCard) {
@@ -247,7 +221,7 @@ TEST(Program, StacksFitIntoSharedMemoryAndItemsAreCounted) {
     const Layers& layers = resnet("resnet18", 64);
     const Choice choice = choose_tiles(layers, 2, machine);
     std::size_t bytes = 0;
-    const auto places = places_for(layers, choice.tiles, machine, bytes);
+    const auto places = lay_weights(layers, choice.tiles, 1, machine, bytes);
     const Program program = make_program(layers, choice.tiles, places, bytes, 2, machine);
     const int table = table_bytes(static_cast<int>(program.phases.size()), static_cast<int>(program.convs.size()));
     int item = 0;
@@ -279,7 +253,7 @@ Built built() {
   b.plan.profiles = {{1, 1, 2}};
   const Choice one = choose_tiles(b.plan.layers, 1, kH100), two = choose_tiles(b.plan.layers, 2, kH100);
   std::size_t bytes = 0;
-  const std::vector<Place> places = places_for(b.plan.layers, one.tiles, kH100, bytes);
+  const std::vector<Place> places = lay_weights(b.plan.layers, one.tiles, 1, kH100, bytes);
   b.plan.batches = {{1, one.tiles, places, 0.5}, {2, two.tiles, places, 0.75}};
   b.weights.assign(bytes, 'w');
   b.plan.weights = b.weights;
