@@ -23,7 +23,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct BenchFlags {
   std::vector<std::string> models;
   ModelOptions shared;  // --arch, --random-weights
   OpenFlags open;
@@ -42,7 +42,7 @@ struct Bench {
   std::optional<GraphForm> pixels;  // of the first that takes uint8
 };
 
-Bench open_models(const Options& options, const std::vector<std::int64_t>& batches, const Context& context) {
+Bench open_models(const BenchFlags& options, const std::vector<std::int64_t>& batches, const Context& context) {
   Bench bench;
   for (const std::string& name : options.models) {
     ModelOptions one = options.shared;
@@ -160,7 +160,7 @@ void say_who_has_no_layers(Comparison& comparison) {
   }
 }
 
-int bench(const Options& options, const Context& context) {
+int bench(const BenchFlags& options, const Context& context) {
   const std::vector<std::int64_t> batches = parse_batches("--batch", options.batches);
   const std::vector<std::string> modes = options.load.mode_list();
   options.load.session_count();  // refuses wrong usage before anything is opened
@@ -197,7 +197,7 @@ int bench(const Options& options, const Context& context) {
 }  // namespace
 
 void add_bench(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchFlags>();
   CLI::App* verb = cli.add_verb("bench", "Time engines, taking turns in one run",
                                 [options](const Context& context) { return bench(*options, context); });
   verb->add_option("MODEL", options->models, "plans, ONNX files, checkpoints or names of networks")->required();

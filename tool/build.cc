@@ -18,7 +18,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct BuildFlags {
   ModelOptions model;
   std::string output, backend, batches, target;
   std::string precision;
@@ -31,13 +31,13 @@ struct Options {
 };
 
 // An ONNX file is built in the precision that it has; a checkpoint in fp32, unless asked otherwise.
-std::string onnx_of(const Options& options, Model& model) {
+std::string onnx_of(const BuildFlags& options, Model& model) {
   if (!options.precision.empty()) return model.onnx(precision_named(options.precision));
   if (model.kind() != ModelKind::kOnnx) return model.onnx(Precision::kFp32);
   return model.onnx(OnnxModel::load(model.path()).summary().precision);
 }
 
-BuildRequest request_of(const Options& options, const Context& context) {
+BuildRequest request_of(const BuildFlags& options, const Context& context) {
   BuildRequest request;
   request.plan_path = options.output;
   request.backend = options.backend;
@@ -67,9 +67,9 @@ std::string summary(const BuildOutcome& outcome) {
 }
 
 // Several engines, and for each batch the plan of the fastest.
-int build_set(const Options& options, const Context& context) {
+int build_set(const BuildFlags& options, const Context& context) {
   SetOptions set{options.model, options.backend, options.batches};
-  Options one = options;
+  BuildFlags one = options;
   one.backend.clear();
   one.batches.clear();
   PlanSetRequest request = set_request(set, request_of(one, context));
@@ -79,7 +79,7 @@ int build_set(const Options& options, const Context& context) {
   return build_plan_set_of(model, request, context);
 }
 
-int build(const Options& options, const Context& context) {
+int build(const BuildFlags& options, const Context& context) {
   if (names_set(options.backend)) return build_set(options, context);
   BuildRequest request = request_of(options, context);  // refuses wrong usage before anything is read
   ModelOptions wanted = options.model;
@@ -113,7 +113,7 @@ int build(const Options& options, const Context& context) {
   return kGood;
 }
 
-void add_tuning_options(CLI::App* verb, Options& options) {
+void add_tuning_options(CLI::App* verb, BuildFlags& options) {
   verb->add_option("--workspace", options.workspace_mib, "Scratch memory limit (default: what is free on the GPU)")
       ->type_name("MiB")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
@@ -139,7 +139,7 @@ void add_tuning_options(CLI::App* verb, Options& options) {
 }  // namespace
 
 void add_build(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BuildFlags>();
   CLI::App* verb = cli.add_verb("build", "Build an engine plan for a GPU (this one, or another with --target)",
                                 [options](const Context& context) { return build(*options, context); });
   add_model_options(verb, options->model, "ONNX file, checkpoint, or the name of a network");

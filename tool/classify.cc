@@ -20,7 +20,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct ClassifyFlags {
   ModelOptions model;
   OpenFlags open;
   PreprocessingFlags preprocessing;
@@ -36,7 +36,7 @@ struct Opened {
   std::string precision, class_names_from;
 };
 
-ClassifierOptions settled(const Options& options, const Model& model, std::string& names_from) {
+ClassifierOptions settled(const ClassifyFlags& options, const Model& model, std::string& names_from) {
   PictureFacts facts = facts_of(model);
   ClassifierOptions result = options.classifier;
   result.preprocessing = options.preprocessing.settle(facts);
@@ -49,7 +49,7 @@ std::string engine_name(const Opened& opened) {
   return opened.classifier.engine().info().backend_display_name + " " + opened.precision;
 }
 
-Opened open(const Options& options, const OpenFlags& flags, Model& model, const Context& context) {
+Opened open(const ClassifyFlags& options, const OpenFlags& flags, Model& model, const Context& context) {
   std::string names_from;
   ClassifierOptions classifier = settled(options, model, names_from);
   if (!options.report.empty()) classifier.thumbnail = 224;
@@ -64,7 +64,7 @@ Opened open(const Options& options, const OpenFlags& flags, Model& model, const 
 // A stream may be long: what is written is not kept.
 class Run {
  public:
-  Run(const Options& options, const Context& context)
+  Run(const ClassifyFlags& options, const Context& context)
       : context_(context),
         output_(classify_format(options.format, options.output), options.output, context),
         gathers_(!options.report.empty() || !options.against.empty()),
@@ -149,7 +149,7 @@ Json as_json(const Opened& opened, const ClassifyReport& report, Json results) {
 }
 
 // A file is another model; anything else an engine for the same one.
-Opened open_other(const std::string& what, const Options& options, const Context& context) {
+Opened open_other(const std::string& what, const ClassifyFlags& options, const Context& context) {
   ModelOptions model_options = options.model;
   OpenFlags flags = options.open;
   std::error_code error;
@@ -164,7 +164,7 @@ Opened open_other(const std::string& what, const Options& options, const Context
   return open(options, flags, model, context);
 }
 
-void write_report(const Options& options, const Opened& opened, Model& model, Run& run) {
+void write_report(const ClassifyFlags& options, const Opened& opened, Model& model, Run& run) {
   ContactSheet& sheet = run.gathering().sheet();
   sheet.title = fmt::format("{}: {} photographs", model.random() ? "RANDOM WEIGHTS" : model.stem(),
                             human_count(static_cast<std::int64_t>(sheet.photographs.size() + sheet.left_out)));
@@ -172,13 +172,13 @@ void write_report(const Options& options, const Opened& opened, Model& model, Ru
   write_file(options.report, to_html(sheet), Stage::kReport);
 }
 
-void check_usage(const Options& options) {
+void check_usage(const ClassifyFlags& options) {
   if (!options.against.empty() && std::count(options.inputs.begin(), options.inputs.end(), "-") > 0)
     throw Error(Stage::kUsage, "--against", "standard input can be read only once",
                 "Name the pictures, or a list of them.");
 }
 
-int classify(const Options& options, const Context& context) {
+int classify(const ClassifyFlags& options, const Context& context) {
   check_usage(options);
   const std::unique_ptr<PictureSource> pictures = open_pictures(options.inputs);
   Model model(options.model, context);
@@ -201,7 +201,7 @@ int classify(const Options& options, const Context& context) {
   return report.broken > 0 ? kFailed : kGood;
 }
 
-void add_options(CLI::App* verb, Options& options) {
+void add_options(CLI::App* verb, ClassifyFlags& options) {
   verb->add_option("INPUTS", options.inputs,
                    "Pictures, folders, tar archives, globs, @LIST (one path a line), - (standard input)")
       ->required();
@@ -239,7 +239,7 @@ void add_options(CLI::App* verb, Options& options) {
 }  // namespace
 
 void add_classify(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ClassifyFlags>();
   CLI::App* verb = cli.add_verb("classify", "Photographs in, labels out",
                                 [options](const Context& context) { return classify(*options, context); });
   add_model_options(verb, options->model, "plan, ONNX file, checkpoint, or the name of a network");

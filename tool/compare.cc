@@ -25,7 +25,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct CompareFlags {
   ModelOptions model;
   std::string batches, precisions, backends;
   std::string peers, plan;
@@ -37,7 +37,7 @@ struct Options {
   std::string report;
 };
 
-LineupOptions lineup_options(const Options& options) {
+LineupOptions lineup_options(const CompareFlags& options) {
   LineupOptions lineup;
   lineup.peers = options.peers;
   lineup.plan = options.plan;
@@ -58,7 +58,7 @@ LineupOptions lineup_options(const Options& options) {
 }
 
 // The pictures that are evaluated, else those of the calibration: noise is not what INT8 ranges were made for.
-std::optional<ImageSet> pictures_of(const Options& options) {
+std::optional<ImageSet> pictures_of(const CompareFlags& options) {
   if (!options.pictures.images.empty()) return find_set(options.pictures.images, options.pictures.labels);
   const std::string& calibration = options.model.calibration;
   if (calibration.empty() || calibration.ends_with(".json")) return std::nullopt;
@@ -168,7 +168,7 @@ int finish(const Comparison& comparison, const std::string& page, const Context&
   return incomplete ? kFailed : kGood;
 }
 
-int compare(const Options& options, const Context& context) {
+int compare(const CompareFlags& options, const Context& context) {
   const LineupOptions wanted = lineup_options(options);
   options.load.mode_list();  // refuse wrong usage before anything is opened
   options.load.session_count();
@@ -200,7 +200,7 @@ int compare(const Options& options, const Context& context) {
 }  // namespace
 
 void add_compare(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CompareFlags>();
   CLI::App* verb = cli.add_verb("compare", "Run a network on every engine here and compare speed and outputs",
                                 [options](const Context& context) { return compare(*options, context); });
   add_model_options(verb, options->model, "checkpoint, ONNX file, or the name of a network");

@@ -5,18 +5,13 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include "ferry/error.h"
+#include "text.h"
 
 namespace ferry::tool {
 namespace {
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 bool wants_color(int fd) {
   const std::string term = environment("TERM");

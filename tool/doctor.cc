@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "console.h"
 #include "ferry/ferry.h"
+#include "lineup.h"
 #include "plan_text.h"
 #include "python_peers.h"
 #include "text.h"
@@ -171,10 +172,6 @@ std::string python_text(const Json& python) {
       return text + fmt::format("; for ferry compare --peers: {} -m pip install torch numpy", printable(program));
   }
   return text;
-}
-
-bool on_gpu(const BackendInfo& info) {
-  return std::any_of(info.devices.begin(), info.devices.end(), [](const Device& d) { return d.kind == "gpu"; });
 }
 
 // What a newcomer can do now, in one line. As in `compare`, engines of the CPU stand aside where there is a GPU.

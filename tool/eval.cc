@@ -15,7 +15,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct EvalFlags {
   std::vector<std::string> models;
   std::string reference, images, labels;
   OpenFlags open;
@@ -28,7 +28,7 @@ Model model_of(const std::string& file, const Context& context) {
   return Model(which, context);
 }
 
-EvaluationEntry opened_entry(const std::string& file, const Options& options, const Context& context) {
+EvaluationEntry opened_entry(const std::string& file, const EvalFlags& options, const Context& context) {
   Model model = model_of(file, context);
   // A plan has its own precision and engine: beside other models the flags are for those, alone they are a mistake.
   const bool alone = options.models.size() == 1 && options.reference.empty();
@@ -58,7 +58,7 @@ void show(const Evaluation& evaluation, const std::string& reference, const Cont
         "\nagreement (same best class), KL (nats) and error (relative L2 of logits) are against {}\n", reference));
 }
 
-int evaluate_models(const Options& options, const Context& context) {
+int evaluate_models(const EvalFlags& options, const Context& context) {
   const ImageSet set = find_set(options.images, options.labels);
   if (!set.labelled && options.reference.empty() && options.models.size() < 2)
     throw Error(Stage::kUsage, options.images, "has no labels, so there is nothing to compare one model with",
@@ -89,7 +89,7 @@ int evaluate_models(const Options& options, const Context& context) {
 }  // namespace
 
 void add_eval(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EvalFlags>();
   CLI::App* verb = cli.add_verb("eval", "Top-1, top-5 and agreement of models on a folder of pictures",
                                 [options](const Context& context) { return evaluate_models(*options, context); });
   verb->add_option("MODEL", options->models, "Plans, ONNX files, checkpoints or names of networks")->required();

@@ -18,7 +18,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct ExportFlags {
   ModelOptions model;
   std::string output;
   std::string precision = "fp32";
@@ -26,7 +26,7 @@ struct Options {
   FormFlags form;
 };
 
-ExportOptions checked(const Options& options) {
+ExportOptions checked(const ExportFlags& options) {
   ExportOptions result;
   result.precision = precision_named(options.precision);
   if (result.precision == Precision::kInt8)
@@ -86,7 +86,7 @@ void show(const Exported& exported, const ExportOptions& how, const std::string&
   context.print(key_values(rows));
 }
 
-int export_model(const Options& options, const Context& context) {
+int export_model(const ExportFlags& options, const Context& context) {
   const ExportOptions how = checked(options);
   Model source(options.model, context);
   if (!source.has_network())
@@ -102,7 +102,7 @@ int export_model(const Options& options, const Context& context) {
 }  // namespace
 
 void add_export(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExportFlags>();
   CLI::App* verb = cli.add_verb("export", "Write a checkpoint as an ONNX file (opset 17, dynamic batch)",
                                 [options](const Context& context) { return export_model(*options, context); });
   add_model_options(verb, options->model, "checkpoint (.pth, .pt, .safetensors) or the name of a network");

@@ -15,7 +15,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct FetchFlags {
   std::vector<std::string> names;
   bool list = false;
 };
@@ -56,7 +56,7 @@ int list_all(const Context& context) {
   return kGood;
 }
 
-int fetch(const Options& options, const Context& context) {
+int fetch(const FetchFlags& options, const Context& context) {
   if (options.list) return list_all(context);
   if (options.names.empty()) throw Error(Stage::kUsage, "", "which network?", "For example: ferry fetch resnet101");
   for (const std::string& name : options.names) published(name);  // refuse before the first download
@@ -84,7 +84,7 @@ std::string fetch_with_progress(const std::string& name, const Context& context)
 }
 
 void add_fetch(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<FetchFlags>();
   CLI::App* verb = cli.add_verb("fetch", "Download torchvision's published weights of a network",
                                 [options](const Context& context) { return fetch(*options, context); });
   verb->add_option("NAME", options->names, "resnet101, resnet50:v1, ... (several are allowed)");

@@ -20,7 +20,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct InferFlags {
   ModelOptions model;
   OpenFlags open;
   std::string input, output;
@@ -163,7 +163,7 @@ class Timeline {
 };
 const Timeline::Clock::time_point Timeline::kBegan = Timeline::Clock::now();
 
-int infer(const Options& options, const Context& context) {
+int infer(const InferFlags& options, const Context& context) {
   Timeline timeline;
   const Tensor read = read_npy(options.input);
   timeline.lap("reading the input");
@@ -198,7 +198,7 @@ int infer(const Options& options, const Context& context) {
 }  // namespace
 
 void add_infer(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InferFlags>();
   CLI::App* verb = cli.add_verb("infer", "Run a batch (.npy) through a plan, an ONNX file or a checkpoint",
                                 [options](const Context& context) { return infer(*options, context); });
   add_model_options(verb, options->model, "plan, ONNX file, checkpoint, or the name of a network");

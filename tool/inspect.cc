@@ -16,7 +16,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct InspectFlags {
   std::string file;
   bool tensors = false;
 };
@@ -83,7 +83,7 @@ Json architecture_json(const ResNetArchitecture& net) {
           {"gflop_224", net.flops() / 1e9}};
 }
 
-Json checkpoint_json(const Options& options, const Checkpoint& checkpoint, const Network& network) {
+Json checkpoint_json(const InspectFlags& options, const Checkpoint& checkpoint, const Network& network) {
   Json result = {{"file", options.file},
                  {"kind", "checkpoint"},
                  {"format", ferry::name_of(checkpoint.format())},
@@ -101,7 +101,7 @@ Json checkpoint_json(const Options& options, const Checkpoint& checkpoint, const
   return result;
 }
 
-void inspect_checkpoint(const Options& options, const Context& context) {
+void inspect_checkpoint(const InspectFlags& options, const Context& context) {
   const Checkpoint checkpoint = Checkpoint::open(options.file);
   const Network network = network_of(checkpoint);
   context.emit(checkpoint_json(options, checkpoint, network));
@@ -138,7 +138,7 @@ std::string breakable(const std::string& value) {
   return text;
 }
 
-void inspect_onnx(const Options& options, const Context& context) {
+void inspect_onnx(const InspectFlags& options, const Context& context) {
   const OnnxSummary summary = OnnxModel::load(options.file).summary();
   Json operators = Json::object(), metadata = Json::object();
   std::string operator_text;
@@ -178,7 +178,7 @@ std::string state_of(const std::string& file, const std::string& expected_sha256
   return sha256_file(file, Stage::kOpen) == expected_sha256 ? "unchanged" : "CHANGED since the build";
 }
 
-void inspect_plan(const Options& options, const Context& context) {
+void inspect_plan(const InspectFlags& options, const Context& context) {
   const Sidecar sidecar = read_sidecar(options.file);
   const std::string plan = state_of(options.file, sidecar.plan_sha256);
   const std::string onnx = state_of(sidecar.onnx_path, sidecar.onnx_sha256);
@@ -197,7 +197,7 @@ void inspect_plan(const Options& options, const Context& context) {
 }
 
 // Each plan of a set as it lies there now.
-void inspect_set(const Options& options, const Context& context) {
+void inspect_set(const InspectFlags& options, const Context& context) {
   const PlanSet set = read_plan_set(options.file);
   const auto folder = std::filesystem::path(options.file).parent_path();
   Rows rows = set_rows(set);
@@ -218,7 +218,7 @@ void inspect_set(const Options& options, const Context& context) {
   context.print(key_values(rows));
 }
 
-int inspect(const Options& options, const Context& context) {
+int inspect(const InspectFlags& options, const Context& context) {
   switch (kind_of(options.file)) {
     case ModelKind::kOnnx:
       inspect_onnx(options, context);
@@ -237,7 +237,7 @@ int inspect(const Options& options, const Context& context) {
 }  // namespace
 
 void add_inspect(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectFlags>();
   CLI::App* verb = cli.add_verb("inspect", "Show what a checkpoint, an ONNX file or an engine plan is",
                                 [options](const Context& context) { return inspect(*options, context); });
   verb->add_option("FILE", options->file, "checkpoint (.pth, .pt, .safetensors), .onnx or .plan")->required();

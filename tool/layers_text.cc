@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kName = 30, kKernel = 24;
 
 // The end of a name tells more than its beginning, which layers share.
-std::string shortened(const std::string& text, std::size_t width) {
+std::string ending_of(const std::string& text, std::size_t width) {
   if (text.empty()) return "-";
   const std::string clean = printable(text);
   return clean.size() <= width ? clean : ".." + clean.substr(clean.size() - width + 2);
@@ -33,8 +33,8 @@ std::string layers_table(const LayerProfile& profile) {
   std::vector<std::vector<std::string>> rows = {{"layer", "kernel", "type", "us", "of all", "MFLOP", "KB", "of floor"}};
   const double total = profile.total_ms();
   for (const LayerTime& layer : profile.layers)
-    rows.push_back({shortened(layer.name, kName), shortened(layer.kernel.empty() ? layer.kind : layer.kernel, kKernel),
-                    layer.precision.empty() ? "-" : shortened(layer.precision, 5), scaled(layer.ms, 1e-3, "{:.1f}"),
+    rows.push_back({ending_of(layer.name, kName), ending_of(layer.kernel.empty() ? layer.kind : layer.kernel, kKernel),
+                    layer.precision.empty() ? "-" : ending_of(layer.precision, 5), scaled(layer.ms, 1e-3, "{:.1f}"),
                     percent(layer.ms, total), scaled(layer.flops, 1e6, "{:.0f}"), scaled(layer.bytes, 1e3, "{:.0f}"),
                     percent(layer.floor_ms, layer.ms)});
   std::string text = table(rows, "lllrrrrr");

@@ -39,6 +39,9 @@ struct Plan {
 /// Error(kUsage) for a name that is none.
 std::vector<BackendInfo> known_engines(const std::vector<std::string>& names);
 
+/// Whether the engine can use a GPU of this machine.
+bool on_gpu(const BackendInfo& info);
+
 /// Throws Error(kBackend) if no engine can run anything here. `known` has every name in `options.backends`.
 Plan plan_of(const std::vector<BackendInfo>& known, const LineupOptions& options, bool has_network);
 

@@ -10,27 +10,17 @@
 namespace ferry::tool {
 namespace {
 
-struct Player {
+struct LoadPlayer {
   Contestant* contestant;
   ComparisonRow row;
   Tensor input{};  // outlives the load
   std::optional<Load> load{};
 };
 
-template <typename Work>
-void try_for(Player& player, Work&& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    if (error.stage() == Stage::kInterrupted) throw;
-    player.row.failure = failure_text(error);
-  }
-}
-
 // A GPU waits for copies, a CPU for nothing: there more sessions than a few only share the cores.
-int most_sessions(const Player& player) { return player.row.device_kind == "gpu" ? 8 : 3; }
+int most_sessions(const LoadPlayer& player) { return player.row.device_kind == "gpu" ? 8 : 3; }
 
-void get_ready(Player& player, const TensorView& input, LoadKind kind, int sessions, const Progress& progress,
+void get_ready(LoadPlayer& player, const TensorView& input, LoadKind kind, int sessions, const Progress& progress,
                std::vector<std::string>& notes) {
   if (player.contestant->engine() == nullptr)
     throw Error(Stage::kMeasure, player.row.engine, "has no sessions that ferry could load: only latency is measured");
@@ -48,10 +38,10 @@ void get_ready(Player& player, const TensorView& input, LoadKind kind, int sessi
                               name_of(kind), choice.why));
 }
 
-void measure_some(const std::vector<Player*>& players, LoadKind kind, const MeasureOptions& options,
+void measure_some(const std::vector<LoadPlayer*>& players, LoadKind kind, const MeasureOptions& options,
                   const Progress& progress) {
   std::vector<LoadCompetitor> competitors;
-  for (Player* player : players) {
+  for (LoadPlayer* player : players) {
     Contestant* contestant = player->contestant;
     competitors.push_back({player->row.engine, player->row.precision, &*player->load, kind,
                            [contestant] { return contestant->telemetry(); }});
@@ -61,9 +51,10 @@ void measure_some(const std::vector<Player*>& players, LoadKind kind, const Meas
 }
 
 // In turns; if one fails, each alone, so that the failure lands in the row that it belongs to.
-void measure_all(std::vector<Player>& players, LoadKind kind, const MeasureOptions& options, const Progress& progress) {
-  std::vector<Player*> fit;
-  for (Player& player : players)
+void measure_all(std::vector<LoadPlayer>& players, LoadKind kind, const MeasureOptions& options,
+                 const Progress& progress) {
+  std::vector<LoadPlayer*> fit;
+  for (LoadPlayer& player : players)
     if (player.row.failure.empty()) fit.push_back(&player);
   if (fit.empty()) return;
   try {
@@ -71,12 +62,11 @@ void measure_all(std::vector<Player>& players, LoadKind kind, const MeasureOptio
   } catch (const Error& error) {
     if (error.stage() == Stage::kInterrupted) throw;
   }
-  for (Player* player : fit) try_for(*player, [&] { measure_some({player}, kind, options, progress); });
+  for (LoadPlayer* player : fit) try_for(player->row, [&] { measure_some({player}, kind, options, progress); });
 }
 
 // Every session is judged; the worst counts.
-void judge(Player& player, const Answer& expected) {
-  if (!player.row.failure.empty()) return;
+void judge(LoadPlayer& player, const Answer& expected) {
   bool first = true;
   for (const std::vector<Tensor>& outputs : player.load->outputs()) {
     const Agreement one = agreement_of(outputs, expected, player.row.precision);
@@ -100,7 +90,7 @@ Answer answer_of(Contestant* reference, const TensorView& input, std::vector<std
   }
 }
 
-void note_share(const Player& player, std::vector<std::string>& notes) {
+void note_share(const LoadPlayer& player, std::vector<std::string>& notes) {
   const Measurement& m = player.row.measurement;
   if (!player.row.failure.empty() || !(m.share_of_device > 0)) return;
   notes.push_back(fmt::format("{} {} batch {}, {}: {:.1f} % of what the device alone computes, transfers included",
@@ -141,21 +131,21 @@ int LoadFlags::session_count() const {
 std::vector<ComparisonRow> play_load(const Contestants& contestants, Contestant* reference, const TensorView& input,
                                      LoadKind kind, int sessions, const MeasureOptions& options,
                                      const Progress& progress, std::vector<std::string>& notes) {
-  std::vector<Player> players;
+  std::vector<LoadPlayer> players;
   for (const auto& contestant : contestants) {
-    Player& player = players.emplace_back();
+    LoadPlayer& player = players.emplace_back();
     player.contestant = contestant.get();
     player.row = contestant->row_at(input.shape[0]);
     player.row.measurement.batch = input.shape[0];
     player.row.measurement.mode = name_of(kind);
     player.row.baseline = contestant.get() == reference;
-    try_for(player, [&] { get_ready(player, input, kind, sessions, progress, notes); });
+    try_for(player.row, [&] { get_ready(player, input, kind, sessions, progress, notes); });
   }
   measure_all(players, kind, options, progress);
   const Answer expected = answer_of(reference, input, notes);
   std::vector<ComparisonRow> rows;
-  for (Player& player : players) {
-    try_for(player, [&] { judge(player, expected); });
+  for (LoadPlayer& player : players) {
+    try_for(player.row, [&] { judge(player, expected); });
     note_share(player, notes);
     rows.push_back(std::move(player.row));
   }

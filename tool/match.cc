@@ -9,27 +9,14 @@
 namespace ferry::tool {
 namespace {
 
-struct Player {
+struct MatchPlayer {
   Contestant* contestant;
   ComparisonRow row;
 };
 
-// Runs something of one player; a failure is noted in its row. Interruption goes through.
-template <typename Work>
-bool try_for(Player& player, Work&& work) {
-  try {
-    work();
-    return true;
-  } catch (const Error& error) {
-    if (error.stage() == Stage::kInterrupted) throw;
-    player.row.failure = failure_text(error);
-    return false;
-  }
-}
-
-std::vector<Competitor> competitors_of(std::vector<Player*>& players, std::int64_t batch) {
+std::vector<Competitor> competitors_of(std::vector<MatchPlayer*>& players, std::int64_t batch) {
   std::vector<Competitor> competitors;
-  for (Player* player : players) {
+  for (MatchPlayer* player : players) {
     Contestant* contestant = player->contestant;
     Competitor competitor;
     competitor.name = player->row.engine;
@@ -38,7 +25,7 @@ std::vector<Competitor> competitors_of(std::vector<Player*>& players, std::int64
     competitor.has_resident = contestant->has_resident();
     competitor.run = [player, contestant](bool resident) {
       RunRecord record;
-      if (!try_for(*player, [&] { record = contestant->run(resident); }))
+      if (!try_for(player->row, [&] { record = contestant->run(resident); }))
         throw Error(Stage::kRun, player->row.engine, player->row.failure);
       return record;
     };
@@ -49,11 +36,11 @@ std::vector<Competitor> competitors_of(std::vector<Player*>& players, std::int64
 }
 
 // Measures those without a failure. One that fails in the middle spoils the run of all: it is left out of the next try.
-void measure_all(std::vector<Player>& players, std::int64_t batch, const MeasureOptions& options,
+void measure_all(std::vector<MatchPlayer>& players, std::int64_t batch, const MeasureOptions& options,
                  const Progress& progress) {
   for (;;) {
-    std::vector<Player*> fit;
-    for (Player& player : players)
+    std::vector<MatchPlayer*> fit;
+    for (MatchPlayer& player : players)
       if (player.row.failure.empty()) fit.push_back(&player);
     if (fit.empty()) return;
     auto competitors = competitors_of(fit, batch);
@@ -62,7 +49,7 @@ void measure_all(std::vector<Player>& players, std::int64_t batch, const Measure
       for (std::size_t i = 0; i < fit.size(); ++i) fit[i]->row.measurement = measurements[i];
       return;
     } catch (const Error& error) {
-      const auto failed = [](const Player* player) { return !player->row.failure.empty(); };
+      const auto failed = [](const MatchPlayer* player) { return !player->row.failure.empty(); };
       if (error.stage() == Stage::kInterrupted || std::none_of(fit.begin(), fit.end(), failed)) throw;
     }
   }
@@ -90,9 +77,8 @@ Agreement finite_only(const std::vector<Tensor>& outputs) {
 }
 
 // Both kinds of timed runs are judged; the worse one counts.
-void judge(Player& player, const Answer& expected) {
-  if (!player.row.failure.empty()) return;
-  try_for(player, [&] {
+void judge(MatchPlayer& player, const Answer& expected) {
+  try_for(player.row, [&] {
     Agreement& agreement = player.row.agreement;
     agreement = agreement_of(player.contestant->outputs(), expected, player.row.precision);
     const std::vector<Tensor> resident = player.contestant->resident_outputs();
@@ -102,8 +88,8 @@ void judge(Player& player, const Answer& expected) {
   });
 }
 
-bool takes_part(const std::vector<Player>& players, const Contestant* contestant) {
-  return std::any_of(players.begin(), players.end(), [&](const Player& p) { return p.contestant == contestant; });
+bool takes_part(const std::vector<MatchPlayer>& players, const Contestant* contestant) {
+  return std::any_of(players.begin(), players.end(), [&](const MatchPlayer& p) { return p.contestant == contestant; });
 }
 
 // The answer of a reference that stands aside.
@@ -114,8 +100,8 @@ std::vector<Tensor> answer_of(Contestant& reference, const TensorView& input) {
 }
 
 // The answer of a reference that takes part: its last timed run. Nothing if it failed.
-Answer measured_answer(std::vector<Player>& players, const Contestant* reference) {
-  for (Player& player : players)
+Answer measured_answer(std::vector<MatchPlayer>& players, const Contestant* reference) {
+  for (MatchPlayer& player : players)
     if (player.contestant == reference && player.row.failure.empty()) return player.contestant->outputs();
   return std::nullopt;
 }
@@ -140,25 +126,25 @@ std::string failure_text(const Error& error) {
 std::vector<ComparisonRow> play(const Contestants& contestants, Contestant* reference, const TensorView& input,
                                 const MeasureOptions& options, const Progress& progress) {
   const std::int64_t batch = input.shape[0];
-  std::vector<Player> players;
+  std::vector<MatchPlayer> players;
   for (const auto& contestant : contestants) {
     if (contestant->largest_batch && batch > *contestant->largest_batch) continue;
-    Player player{contestant.get(), contestant->row_at(batch)};
+    MatchPlayer player{contestant.get(), contestant->row_at(batch)};
     player.row.measurement.batch = batch;
     player.row.baseline = contestant.get() == reference;
     players.push_back(std::move(player));
   }
-  for (Player& player : players) {
+  for (MatchPlayer& player : players) {
     if (progress && !progress("getting " + player.row.engine + " ready", 0, 0))
       throw Error(Stage::kInterrupted, "", "stopped on request; nothing was written");
-    try_for(player, [&] { player.contestant->prepare(input); });
+    try_for(player.row, [&] { player.contestant->prepare(input); });
   }
   Answer expected;
   if (reference != nullptr && !takes_part(players, reference)) expected = answer_of(*reference, input);
   measure_all(players, batch, options, progress);
   if (!expected) expected = measured_answer(players, reference);
   std::vector<ComparisonRow> rows;
-  for (Player& player : players) {
+  for (MatchPlayer& player : players) {
     judge(player, expected);
     rows.push_back(std::move(player.row));
   }

@@ -29,4 +29,19 @@ Tensor test_pictures(const Shape& shape, std::uint64_t seed, const GraphForm* pi
 /// What a failure is called in a row: cause and subject in one line.
 std::string failure_text(const Error& error);
 
+/// Does `work` for a row that has not failed yet; a failure is noted in it. Interruption goes through. True: it was
+/// done.
+template <typename Work>
+bool try_for(ComparisonRow& row, Work&& work) {
+  if (!row.failure.empty()) return false;
+  try {
+    work();
+    return true;
+  } catch (const Error& error) {
+    if (error.stage() == Stage::kInterrupted) throw;
+    row.failure = failure_text(error);
+    return false;
+  }
+}
+
 }  // namespace ferry::tool

@@ -13,22 +13,11 @@ namespace {
 constexpr int kBest = 5;
 constexpr std::int64_t kBatchesOfARun = 8;  // filling and emptying the pipeline is part of each
 
-struct Player {
+struct PicturePlayer {
   Contestant* contestant;
   ComparisonRow row;
   std::optional<Classifier> classifier{};
 };
-
-template <typename Work>
-void try_for(Player& player, Work&& work) {
-  if (!player.row.failure.empty()) return;
-  try {
-    work();
-  } catch (const Error& error) {
-    if (error.stage() == Stage::kInterrupted) throw;
-    player.row.failure = failure_text(error);
-  }
-}
 
 // `count` pictures that can be read, from the start again where there are fewer.
 std::vector<std::string> encoded_pictures(const ImageSet& images, std::size_t count,
@@ -85,13 +74,13 @@ Classifier classifier_of(const Contestant& contestant, const Preprocessing& prep
 }
 
 // A run is kBatchesOfARun batches and counts as one.
-Competitor competitor_of(Player& player, const std::vector<std::string>& encoded, std::int64_t batch) {
+Competitor competitor_of(PicturePlayer& player, const std::vector<std::string>& encoded, std::int64_t batch) {
   Competitor competitor = end_to_end(*player.classifier, encoded, player.row.engine, player.row.precision);
   competitor.batch = batch;
   competitor.run = [&player, whole = std::move(competitor.run)](bool resident) {
     RunRecord record;
-    try_for(player, [&] { record = whole(resident); });
-    if (!player.row.failure.empty()) throw Error(Stage::kRun, player.row.engine, player.row.failure);
+    if (!try_for(player.row, [&] { record = whole(resident); }))
+      throw Error(Stage::kRun, player.row.engine, player.row.failure);
     record.wall_ms /= kBatchesOfARun;
     return record;
   };
@@ -99,12 +88,12 @@ Competitor competitor_of(Player& player, const std::vector<std::string>& encoded
 }
 
 // One that fails in the middle spoils the run of all: it is left out of the next try.
-void measure_all(std::vector<Player>& players, const std::vector<std::string>& encoded, std::int64_t batch,
+void measure_all(std::vector<PicturePlayer>& players, const std::vector<std::string>& encoded, std::int64_t batch,
                  const MeasureOptions& options, const Progress& progress) {
   for (;;) {
-    std::vector<Player*> fit;
+    std::vector<PicturePlayer*> fit;
     std::vector<Competitor> competitors;
-    for (Player& player : players) {
+    for (PicturePlayer& player : players) {
       if (!player.row.failure.empty()) continue;
       fit.push_back(&player);
       competitors.push_back(competitor_of(player, encoded, batch));
@@ -118,7 +107,7 @@ void measure_all(std::vector<Player>& players, const std::vector<std::string>& e
       }
       return;
     } catch (const Error& error) {
-      const auto failed = [](const Player* player) { return !player->row.failure.empty(); };
+      const auto failed = [](const PicturePlayer* player) { return !player->row.failure.empty(); };
       if (error.stage() == Stage::kInterrupted || std::none_of(fit.begin(), fit.end(), failed)) throw;
     }
   }
@@ -145,22 +134,22 @@ std::vector<ComparisonRow> play_pictures(const Contestants& contestants, Contest
                                          std::vector<std::string>& notes) {
   const std::vector<std::string> encoded =
       encoded_pictures(images, static_cast<std::size_t>(kBatchesOfARun * batch), preprocessing);
-  std::vector<Player> players;
+  std::vector<PicturePlayer> players;
   for (const auto& contestant : contestants) {
     if (contestant->largest_batch && batch > *contestant->largest_batch) continue;
-    Player& player = players.emplace_back(Player{contestant.get(), contestant->row});
+    PicturePlayer& player = players.emplace_back(PicturePlayer{contestant.get(), contestant->row});
     player.row.measurement.batch = batch;
     player.row.measurement.mode = "end-to-end";
     player.row.baseline = contestant.get() == reference;
-    try_for(player, [&] { player.classifier.emplace(classifier_of(*contestant, preprocessing, batch)); });
+    try_for(player.row, [&] { player.classifier.emplace(classifier_of(*contestant, preprocessing, batch)); });
   }
   MeasureOptions each = options;  // the clock of `measure` are the records, and these say an eighth
   for (double* seconds : {&each.min_seconds, &each.max_seconds, &each.warmup_seconds}) *seconds /= kBatchesOfARun;
   measure_all(players, encoded, batch, each, progress);
   const Answer expected = answer_of(reference, preprocessing, batch, encoded, notes);
   std::vector<ComparisonRow> rows;
-  for (Player& player : players) {
-    try_for(player, [&] {
+  for (PicturePlayer& player : players) {
+    try_for(player.row, [&] {
       player.row.agreement = agreement_of(best_classes(*player.classifier, encoded), expected, player.row.precision);
     });
     rows.push_back(std::move(player.row));

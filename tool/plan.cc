@@ -16,10 +16,6 @@ bool contains(const std::vector<T>& list, const T& value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
 
-bool on_gpu(const BackendInfo& info) {
-  return std::any_of(info.devices.begin(), info.devices.end(), [](const Device& d) { return d.kind == "gpu"; });
-}
-
 // An engine that opens only weights can do nothing with an ONNX file.
 bool takes_model(const BackendInfo& info, bool has_network) {
   return has_network || contains<std::string>(info.opens, "onnx") || contains<std::string>(info.opens, "plan");
@@ -93,6 +89,10 @@ std::vector<std::int64_t> default_batches(bool gpu, std::int64_t memory) {
 }
 
 }  // namespace
+
+bool on_gpu(const BackendInfo& info) {
+  return std::any_of(info.devices.begin(), info.devices.end(), [](const Device& d) { return d.kind == "gpu"; });
+}
 
 Plan plan_of(const std::vector<BackendInfo>& known, const LineupOptions& options, bool has_network) {
   Plan plan;

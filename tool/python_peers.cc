@@ -15,12 +15,7 @@
 namespace ferry::tool {
 namespace {
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-Json architecture_json(const ResNetArchitecture& net) {
+Json for_python(const ResNetArchitecture& net) {
   return {{"block", net.block == ResNetArchitecture::Block::kBasic ? "basic" : "bottleneck"},
           {"depths", net.depths},
           {"planes", net.planes},
@@ -77,7 +72,7 @@ std::string python_folder() {
 PythonPeers::PythonPeers(const ResNet& network, const std::string& checkpoint, bool verbose)
     : worker_({python_program(), python_folder() + "/ferry_peers.py"}, verbose) {
   about_ = worker_.ask({{"do", "hello"}});
-  Json load = {{"do", "load"}, {"architecture", architecture_json(network.architecture)}};
+  Json load = {{"do", "load"}, {"architecture", for_python(network.architecture)}};
   if (torch_reads(checkpoint)) {
     load["checkpoint"] = std::filesystem::absolute(checkpoint).string();
   } else {

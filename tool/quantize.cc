@@ -20,7 +20,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct QuantizeFlags {
   ModelOptions model;
   std::string calibration, ranges, output, method = "mse", keep, backend, images, labels, input = "float";
   double percentile = 99.99;
@@ -31,17 +31,17 @@ struct Options {
   PictureFlags pictures;
 };
 
-bool from_file(const Options& options) { return options.calibration.ends_with(".json"); }
+bool from_file(const QuantizeFlags& options) { return options.calibration.ends_with(".json"); }
 
 // Where the statistics are kept, or come from.
-std::string calibration_path(const Options& options) {
+std::string calibration_path(const QuantizeFlags& options) {
   if (from_file(options)) return options.calibration;
   if (!options.ranges.empty()) return options.ranges;
   std::filesystem::path path = options.output;
   return path.replace_extension(".calibration.json").string();
 }
 
-QuantizeRequest request_of(const Options& options, const PictureFacts& facts, const Context& context) {
+QuantizeRequest request_of(const QuantizeFlags& options, const PictureFacts& facts, const Context& context) {
   QuantizeRequest request;
   request.options.range = {range_method_named(options.method), options.percentile};
   request.options.correct_bias = !options.no_bias_correction;
@@ -57,7 +57,7 @@ QuantizeRequest request_of(const Options& options, const PictureFacts& facts, co
 }
 
 // An option that would change nothing is a mistake.
-void refuse_idle(const Options& options, const CLI::App& verb) {
+void refuse_idle(const QuantizeFlags& options, const CLI::App& verb) {
   const auto refuse = [&](std::initializer_list<const char*> names, const char* why) {
     for (const char* name : names)
       if (verb.count(name) > 0) throw Error(Stage::kUsage, name, why);
@@ -74,19 +74,19 @@ void refuse_idle(const Options& options, const CLI::App& verb) {
   if (options.max_images <= 0) refuse({"--seed"}, "goes with --max-images");
 }
 
-void check(const Options& options) {
+void check(const QuantizeFlags& options) {
   std::error_code error;
   if (std::filesystem::equivalent(options.output, options.model.model, error))
     throw Error(Stage::kUsage, options.output, "is the model itself", "Give the INT8 file another name.");
 }
 
 // From pictures, or from the file that an earlier run left.
-Quantized quantize_now(const OnnxModel& model, const Options& options, const QuantizeRequest& request) {
+Quantized quantize_now(const OnnxModel& model, const QuantizeFlags& options, const QuantizeRequest& request) {
   if (from_file(options)) return quantize(model, read_calibration_file(options.calibration), request);
   return quantize(model, find_images(options.calibration), request);
 }
 
-GateResult gate(const Quantized& quantized, const Options& options, const QuantizeRequest& request,
+GateResult gate(const Quantized& quantized, const QuantizeFlags& options, const QuantizeRequest& request,
                 const Context& context) {
   if (options.images.empty() && from_file(options))
     throw Error(Stage::kUsage, "--max-drop", "needs pictures", "Give --images DIR.");
@@ -101,7 +101,7 @@ GateResult gate(const Quantized& quantized, const Options& options, const Quanti
   return repair(quantized, gate);
 }
 
-Json report_json(const Options& options, const Quantized& quantized, const QuantizeReport& report) {
+Json report_json(const QuantizeFlags& options, const Quantized& quantized, const QuantizeReport& report) {
   Json layers = Json::array(), kept = Json::array(), groups = Json::array();
   for (const QuantizedNode& node : report.quantized)
     layers.push_back({{"node", node.node},
@@ -159,7 +159,7 @@ void show_gate(const GateResult& gate, double limit, const Context& context) {
 }
 
 // What the INT8 file takes: pixels are normalised in it as the pictures of the calibration were.
-void give_form(const Options& options, const Preprocessing& preprocessing, OnnxModel& model) {
+void give_form(const QuantizeFlags& options, const Preprocessing& preprocessing, OnnxModel& model) {
   FormFlags flags;
   flags.input = options.input;
   GraphForm form = flags.resolved();
@@ -170,7 +170,7 @@ void give_form(const Options& options, const Preprocessing& preprocessing, OnnxM
   attach_form(model, form);
 }
 
-void show(const Options& options, const Quantized& quantized, const QuantizeReport& report, double seconds,
+void show(const QuantizeFlags& options, const Quantized& quantized, const QuantizeReport& report, double seconds,
           const Context& context) {
   context.print(fmt::format("{}: INT8, {} layers quantised, {} kept in float, in {}\n",
                             console().out_style(Style::kBold, printable(options.output)), report.quantized.size(),
@@ -197,7 +197,7 @@ void show(const Options& options, const Quantized& quantized, const QuantizeRepo
   context.print(key_values(rows));
 }
 
-int quantize_model(const Options& options, const CLI::App& verb, const Context& context) {
+int quantize_model(const QuantizeFlags& options, const CLI::App& verb, const Context& context) {
   refuse_idle(options, verb);
   check(options);
   Model source(options.model, context);
@@ -232,7 +232,7 @@ int quantize_model(const Options& options, const CLI::App& verb, const Context& 
   return report_broken(quantized.calibration.ranges.broken, context) ? kFailed : kGood;
 }
 
-void add_gate_options(CLI::App* verb, Options& options) {
+void add_gate_options(CLI::App* verb, QuantizeFlags& options) {
   verb->add_option("--max-drop", options.max_drop,
                    "Take layers back to float until top-1 (or agreement) drops by at most P points")
       ->type_name("P");
@@ -244,7 +244,7 @@ void add_gate_options(CLI::App* verb, Options& options) {
 }  // namespace
 
 void add_quantize(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<QuantizeFlags>();
   auto self = std::make_shared<CLI::App*>(nullptr);  // to ask which options were given
   CLI::App* verb = *self =
       cli.add_verb("quantize", "Make a standard INT8 (Q/DQ) ONNX file, calibrated on pictures",

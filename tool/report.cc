@@ -18,7 +18,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct ReportFlags {
   std::string results, later, output;
 };
 
@@ -55,14 +55,14 @@ void write_page(const std::string& path, const std::string& page, const Context&
   context.print(fmt::format("\n  page: {}\n", path));
 }
 
-void refuse_overwriting(const Options& options) {
+void refuse_overwriting(const ReportFlags& options) {
   std::error_code error;
   for (const std::string& input : {options.results, options.later})
     if (!input.empty() && std::filesystem::equivalent(input, options.output, error))
       throw Error(Stage::kUsage, options.output, "holds the results themselves", "Give the page another name.");
 }
 
-int report(const Options& options, const Context& context) {
+int report(const ReportFlags& options, const Context& context) {
   refuse_overwriting(options);
   const Comparison first = read_results(options.results);
   if (options.later.empty()) {
@@ -83,7 +83,7 @@ int report(const Options& options, const Context& context) {
 }  // namespace
 
 void add_report(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ReportFlags>();
   CLI::App* verb = cli.add_verb("report", "Stored results as one HTML page; two runs held against each other",
                                 [options](const Context& context) { return report(*options, context); });
   verb->add_option("RESULTS", options->results, "what compare or bench wrote with --json FILE")->required();

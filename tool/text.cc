@@ -5,8 +5,14 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstdlib>
 
 namespace ferry::tool {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
 
 std::string human_bytes(double bytes) {
   const char* units[] = {"bytes", "kB", "MB", "GB", "TB"};

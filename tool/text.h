@@ -32,6 +32,9 @@ std::string key_values(const std::vector<std::pair<std::string, std::string>>& r
 /// Columns aligned, two spaces between them; columns whose letter in `alignment` is 'r' are aligned to the right.
 std::string table(const std::vector<std::vector<std::string>>& rows, std::string_view alignment);
 
+/// Of a variable of the environment; "" where it is not set.
+std::string environment(const char* name);
+
 std::string lower(std::string text);
 bool ends_with_any(std::string_view text, std::initializer_list<std::string_view> endings);
 

@@ -19,7 +19,7 @@
 namespace ferry::tool {
 namespace {
 
-struct Options {
+struct TuneFlags {
   ModelOptions model;
   OpenFlags open;
   std::string batches, sessions, kind;
@@ -33,18 +33,18 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 
 // What has been tried and what there is: the sweep ends in time, with the points that it has by then.
 struct Sweep {
-  const Options& options;
+  const TuneFlags& options;
   const Progress& progress;
   std::int64_t all;
   Clock::time_point begin = Clock::now();
   std::int64_t tried = 0;
-  std::vector<OperatingPoint> points;
-  std::vector<std::string> notes;
+  std::vector<OperatingPoint> points{};
+  std::vector<std::string> notes{};
 
   bool out_of_time() const { return !points.empty() && seconds_since(begin) >= options.within; }
 };
 
-LoadKind load_kind(const Options& options) {
+LoadKind load_kind(const TuneFlags& options) {
   for (const LoadKind kind : {LoadKind::kThroughput, LoadKind::kEndToEnd})
     if (options.kind == name_of(kind)) return kind;
   throw Error(Stage::kUsage, "--mode", fmt::format("'{}' is not throughput or end-to-end", options.kind), "");
@@ -78,7 +78,7 @@ std::string best_so_far(const std::vector<OperatingPoint>& points) {
 
 // Every number of sessions at one batch. Too many of them end the row (memory), not the sweep.
 void sweep_batch(const Engine& engine, std::int64_t batch, const std::vector<std::int64_t>& sessions, Sweep& sweep) {
-  const Options& options = sweep.options;
+  const TuneFlags& options = sweep.options;
   const Tensor input = test_input(engine, batch);
   Load load(engine, input.view(), load_kind(options));
   for (const std::int64_t count : sessions) {
@@ -119,13 +119,13 @@ Json point_json(const OperatingPoint& point) {
           {"median_ms", point.median_ms}, {"p99_ms", point.p99_ms},     {"on_frontier", point.on_frontier}};
 }
 
-std::string reason(const Options& options) {
+std::string reason(const TuneFlags& options) {
   return options.max_latency ? fmt::format("the highest rate with p99 within {:g} ms", *options.max_latency)
                              : "the shortest p99 within 2 % of the highest rate";
 }
 
 void show(const OpenedModel& opened, const std::vector<OperatingPoint>& points, std::size_t chosen,
-          const std::vector<std::string>& notes, const Options& options, const Context& context) {
+          const std::vector<std::string>& notes, const TuneFlags& options, const Context& context) {
   std::vector<std::vector<std::string>> rows = {{"batch", "sessions", "images/s", "median ms", "p99 ms", ""}};
   for (std::size_t i = 0; i < points.size(); ++i) {
     const OperatingPoint& p = points[i];
@@ -153,7 +153,7 @@ void show(const OpenedModel& opened, const std::vector<OperatingPoint>& points, 
 std::pair<std::vector<OperatingPoint>, std::vector<std::string>> sweep_all(const Engine& engine,
                                                                            const std::vector<std::int64_t>& batches,
                                                                            const std::vector<std::int64_t>& sessions,
-                                                                           const Options& options,
+                                                                           const TuneFlags& options,
                                                                            const Context& context) {
   Job job(context, "trying batches and sessions");
   const Progress progress = job.progress();
@@ -168,7 +168,7 @@ std::pair<std::vector<OperatingPoint>, std::vector<std::string>> sweep_all(const
   return {std::move(sweep.points), std::move(sweep.notes)};
 }
 
-int tune(const Options& options, const Context& context) {
+int tune(const TuneFlags& options, const Context& context) {
   std::vector<std::int64_t> batches =
       options.batches.empty() ? std::vector<std::int64_t>{1, 8, 32} : parse_batches("--batch", options.batches);
   const auto sessions = parse_batches("--sessions", options.sessions);
@@ -202,7 +202,7 @@ int tune(const Options& options, const Context& context) {
 }  // namespace
 
 void add_tune(Cli& cli) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TuneFlags>();
   CLI::App* verb = cli.add_verb("tune", "Find the batch size and number of sessions that serve best",
                                 [options](const Context& context) { return tune(*options, context); });
   add_model_options(verb, options->model, "plan, ONNX file, checkpoint, or the name of a network");

@@ -10,14 +10,12 @@
 namespace ferry::latency {
 namespace {
 
-int taps_of(const ConvDesc& d) { return d.kind == kConv3x3 ? 9 : d.kind == kConv1x1 ? 1 : 7; }
-int slices_of(const ConvDesc& d) { return d.kind == kStem ? 1 : d.boxes * 2; }
 std::size_t bytes_of(const ConvDesc& d) { return d.flags & kInt8In ? 1 : 2; }
 
 /// Calls visit(index of the packed value, index of the OIHW value or -1 for a zero) for each packed value in order.
 template <typename Visit>
 void each_value(const ConvDesc& d, int out_channels, int in_channels, int kernel, const Visit& visit) {
-  const int taps = taps_of(d), slices = slices_of(d), strips = (1 << d.tn) / 8,
+  const int taps = taps_of(d.kind), slices = slices_of(d), strips = (1 << d.tn) / 8,
             each = 16 / static_cast<int>(bytes_of(d));
   const auto source = [&](int n, int slice, int tap, int k) -> std::ptrdiff_t {
     if (d.kind == kStem) {  // a tap is a row of the kernel: eight columns (the first is padding) of four channels
@@ -45,7 +43,7 @@ void each_value(const ConvDesc& d, int out_channels, int in_channels, int kernel
 }  // namespace
 
 std::size_t packed_bytes(const ConvDesc& conv) {
-  return static_cast<std::size_t>(conv.passes) * static_cast<std::size_t>(slices_of(conv) * taps_of(conv)) *
+  return static_cast<std::size_t>(conv.passes) * static_cast<std::size_t>(slices_of(conv) * taps_of(conv.kind)) *
          static_cast<std::size_t>(conv.N) * 64;
 }
 

@@ -9,9 +9,11 @@
 namespace ferry::latency {
 namespace {
 
-constexpr std::uint64_t kAlignment = 256;
+constexpr std::uint64_t kBufferAlignment = 256;
 
-std::uint64_t align_up(std::uint64_t value) { return (value + kAlignment - 1) / kAlignment * kAlignment; }
+std::uint64_t align_up(std::uint64_t value) {
+  return (value + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+}
 
 [[noreturn]] void damaged(const Layer& layer, const char* why) {
   throw nvinfer::Failure("plan", "layer '" + layer.name + "' " + why, "build the plan again on this machine");
@@ -78,7 +80,7 @@ class Maker {
   }
 
   void need_weights(const Layer& layer, std::uint64_t at, std::uint64_t size) const {
-    if (at % kAlignment != 0 || at > weight_bytes_ || size > weight_bytes_ - at)
+    if (at % kBufferAlignment != 0 || at > weight_bytes_ || size > weight_bytes_ - at)
       damaged(layer, "has its weights outside the plan");
   }
 

@@ -15,8 +15,6 @@ int log2_of(int value) { return std::bit_width(static_cast<unsigned>(value)) - 1
 
 int tile_m(const ConvDesc& c) { return 16 << (c.wm + (c.cfg >> 2)); }
 int tile_n(const ConvDesc& c) { return 1 << c.tn; }
-int taps_of(int kind) { return kind == kConv3x3 ? 9 : kind == kConv1x1 ? 1 : 7; }
-int slices_of(const ConvDesc& c) { return c.kind == kStem ? 1 : c.boxes * 2; }
 
 /// Whether the warps and fragments of a tile are ones that the kernel was compiled for.
 bool possible(const Tile& t) {

@@ -43,6 +43,11 @@ int pixel_bytes(const Layers& layers, int tensor);
 /// What a convolution's results are divided by before they are stored: the scale of int8, or 1.
 float output_step(const Layers& layers, const Layer& layer);
 
+/// Filter positions, of which each takes its own slice of weights: the stem's rows, the others' pixels.
+inline int taps_of(int kind) { return kind == kConv3x3 ? 9 : kind == kConv1x1 ? 1 : 7; }
+/// Slices of 64 bytes of the input channels (32 in FP16, 64 in INT8), a pass.
+inline int slices_of(const ConvDesc& conv) { return conv.kind == kStem ? 1 : conv.boxes * 2; }
+
 /// The descriptor of a convolution of `images` images cut this way, without addresses; nothing if the kernel cannot run
 /// it so (divisibility, a tile that is no power of two, a stack larger than `room`). Takes any numbers.
 std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, const Tile& tile, int images, int room);

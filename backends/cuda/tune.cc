@@ -67,6 +67,7 @@ class Tuner::Bench {
         cycles[p].push_back(static_cast<double>(clocks[p + 1] - clocks[p]));
     }
     std::vector<double> medians;
+    medians.reserve(cycles.size());
     for (std::vector<double>& of_phase : cycles) medians.push_back(median(of_phase));
     return medians;
   }

@@ -34,7 +34,7 @@ bool find(const SharedLibrary& library, const char* name, Function& function) {
   return function != nullptr;
 }
 
-Nvml load() {
+Nvml load_nvml() {
   Nvml nvml;
   const char* named = std::getenv("FERRY_NVML");
   const SharedLibrary library = SharedLibrary::open(named != nullptr && *named != '\0' ? named : "libnvidia-ml.so.1");
@@ -53,7 +53,7 @@ Nvml load() {
 }
 
 const Nvml& nvml() {
-  static const Nvml loaded = load();
+  static const Nvml loaded = load_nvml();
   return loaded;
 }
 

@@ -41,7 +41,7 @@ void check_rtx_target(const Library& library, int capability) {
                 "use full TensorRT on that GPU (backend tensorrt)", FERRY_UNSUPPORTED);
 }
 
-void decide_rtx(const Library& library, const BuildOptions& options, BuildPlace& place) {
+[[maybe_unused]] void decide_rtx(const Library& library, const BuildOptions& options, BuildPlace& place) {
   if (!options.targets.empty()) {
     for (const std::string& target : options.targets) place.capabilities.push_back(parse_capability(target));
   } else if (place.gpu) {
@@ -55,7 +55,7 @@ void decide_rtx(const Library& library, const BuildOptions& options, BuildPlace&
   place.runs_here = place.gpu && std::find(all.begin(), all.end(), capability_of(*place.gpu)) != all.end();
 }
 
-void decide_full(const BuildOptions& options, BuildPlace& place) {
+[[maybe_unused]] void decide_full(const BuildOptions& options, BuildPlace& place) {
   if (!place.gpu) {
     throw Failure("device",
                   "TensorRT builds by timing kernels on the GPU, and there is none here: " + place.no_gpu_reason,

@@ -7,6 +7,7 @@ namespace {
 
 std::vector<cuda::PinnedBuffer> allocate(const std::vector<Port>& ports, std::int64_t batch) {
   std::vector<cuda::PinnedBuffer> buffers;
+  buffers.reserve(ports.size());
   for (const Port& port : ports) buffers.emplace_back(port.row_bytes * static_cast<std::size_t>(batch));
   return buffers;
 }

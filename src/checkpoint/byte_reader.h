@@ -50,7 +50,7 @@ class ByteReader {
   [[noreturn]] void cut(std::uint64_t wanted) const {
     refuse_("truncated: " + std::to_string(wanted) + " bytes wanted at byte " + std::to_string(position_) + " of " +
                 std::to_string(bytes_.size()),
-            "The file is incomplete or damaged: copy or download it again.");
+            kDamaged);
   }
 
   std::string_view bytes_;

@@ -8,6 +8,9 @@
 
 namespace ferry {
 
+/// What to do about a file that cannot be as its writer left it.
+inline constexpr const char* kDamaged = "The file is incomplete or damaged: copy or download it again.";
+
 /// Throws Error(kCheckpoint) about one file, or one part of it.
 class Refusal {
  public:

@@ -12,7 +12,6 @@ namespace ferry {
 namespace {
 
 constexpr std::uint64_t kMaxHeader = 100'000'000;
-constexpr const char* kDamaged = "The file is incomplete or damaged: copy or download it again.";
 
 struct Item {
   std::string name, dtype;

@@ -62,7 +62,7 @@ Storages read_storages(std::string_view rest, const Value& keys, const TorchObje
     if (count > in.left() / size->second)
       refuse("storage '" + Refusal::printable(name) + "' claims " + std::to_string(count) +
                  " elements; the file ends before that",
-             "The file is incomplete or damaged: copy or download it again.");
+             kDamaged);
     if (!storages.emplace(name, in.take(count * size->second)).second)
       refuse("storage '" + Refusal::printable(name) + "' is listed twice");
   }

@@ -15,7 +15,6 @@ constexpr std::string_view kLocalHeader("PK\x03\x04", 4), kCentralHeader("PK\x01
 constexpr std::string_view kEnd("PK\x05\x06", 4), kEnd64("PK\x06\x06", 4), kLocator64("PK\x06\x07", 4);
 constexpr std::uint64_t kEndSize = 22, kLocatorSize = 20, kEnd64Size = 56, kCentralSize = 46, kLocalSize = 30;
 constexpr std::uint32_t kIn64 = 0xffffffff;  // "the number is in the zip64 record"
-constexpr const char* kDamaged = "The file is incomplete or damaged: copy or download it again.";
 
 // Takes the 64-bit numbers that stand for saturated 32-bit ones, in the order the format gives them.
 void read_zip64_extra(std::string_view extra, ZipEntry& entry, const Refusal& refuse) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/files.h"
+#include "engine/commands.h"
 #include "engine/json.h"
 #include "ferry/pipeline.h"
 
@@ -22,12 +23,6 @@ Json shaping_options(const BuildOptions& options) {
   return json;
 }
 
-std::string profiles_text(const std::vector<BatchProfile>& profiles) {
-  std::vector<std::string> texts;
-  for (const BatchProfile& profile : profiles) texts.push_back(to_string(profile));
-  return fmt::format("{}", fmt::join(texts, ","));
-}
-
 // The first thing in which a built engine is not what is wanted now.
 std::string difference(const Sidecar& s, const CacheKey& key) {
   if (s.onnx_sha256 != key.onnx_sha256) return "the ONNX file is another one than it was built from";
@@ -37,7 +32,7 @@ std::string difference(const Sidecar& s, const CacheKey& key) {
     return fmt::format("it was built for compute capability {}, not {}", s.compute_capability, key.compute_capability);
   if (!key.gpu.empty() && s.gpu != key.gpu) return fmt::format("it was built on {}, not {}", s.gpu, key.gpu);
   if (s.profiles != key.options.profiles)
-    return fmt::format("batch {} is not {}", profiles_text(s.profiles), profiles_text(key.options.profiles));
+    return fmt::format("batch {} is not {}", batch_list(s.profiles), batch_list(key.options.profiles));
   return "the build options are others";
 }
 

@@ -15,13 +15,14 @@ bool harmless(char c) {
   return std::isalnum(byte) != 0 || byte >= 0x80 || std::string_view("/._-+:,@%=").find(c) != std::string_view::npos;
 }
 
+}  // namespace
+
 std::string batch_list(const std::vector<BatchProfile>& profiles) {
   std::vector<std::string> texts;
+  texts.reserve(profiles.size());
   for (const BatchProfile& profile : profiles) texts.push_back(to_string(profile));
   return fmt::format("{}", fmt::join(texts, ","));
 }
-
-}  // namespace
 
 std::string shell_quoted(const std::string& word) {
   if (!word.empty() && std::all_of(word.begin(), word.end(), harmless)) return word;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "ferry/engine_file.h"
 
@@ -9,6 +10,9 @@ namespace ferry {
 
 /// Quoted for a POSIX shell if it needs to be.
 std::string shell_quoted(const std::string& word);
+
+/// "1,1:8:32", as --batch takes it.
+std::string batch_list(const std::vector<BatchProfile>& profiles);
 
 /// `ferry build ONNX -o PLAN --backend ... --batch ...`, in backquotes.
 std::string build_command(const std::string& onnx_path, const std::string& plan_path, const std::string& backend,

@@ -33,7 +33,7 @@ Seen look_at(const std::string& path, Stage stage) {
           seconds(now) > last + 1};
 }
 
-std::string absolute(const std::string& path) {
+std::string canonical(const std::string& path) {
   std::error_code error;
   const auto full = std::filesystem::canonical(path, error);
   return error ? path : full.string();
@@ -46,7 +46,7 @@ struct Note {
 
 std::optional<Note> note_for(const std::string& path, const std::string& kind, const Seen& seen) {
   try {
-    const std::string full = absolute(path);
+    const std::string full = canonical(path);
     return Note{cache_path("facts") + "/" + sha256(kind + '\0' + full).substr(0, 32),
                 fmt::format("{} {} {}\n", kind, seen.stamp, full)};
   } catch (const Error&) {

@@ -67,7 +67,7 @@ std::vector<fs::path> class_folders(const std::string& folder) {
   return folders.size() < 2 ? std::vector<fs::path>{} : folders;
 }
 
-ImageSet from_folder(const std::string& folder) {
+ImageSet set_from_folder(const std::string& folder) {
   ImageSet set;
   const std::vector<fs::path> classes = class_folders(folder);
   set.labelled = !classes.empty();
@@ -105,7 +105,7 @@ std::vector<std::string> pictures_below(const std::string& folder) {
 
 ImageSet find_images(const std::string& folder, const std::string& labels_csv) {
   require_folder(folder);
-  ImageSet set = labels_csv.empty() ? from_folder(folder) : from_label_file(folder, labels_csv);
+  ImageSet set = labels_csv.empty() ? set_from_folder(folder) : from_label_file(folder, labels_csv);
   if (set.items.empty())
     throw Error(Stage::kImage, labels_csv.empty() ? folder : labels_csv, "no pictures",
                 "Pictures are files that end in .jpg, .jpeg, .png or .webp.");

@@ -172,6 +172,7 @@ Source from_input(const std::string& input) {
   std::vector<std::string> matches = expand(input);
   if (!matches.empty()) {
     std::vector<Source> parts;
+    parts.reserve(matches.size());
     for (const std::string& match : matches) parts.push_back(from_input(match));
     return std::make_unique<Chain>(std::move(parts));
   }
@@ -191,6 +192,7 @@ std::unique_ptr<PictureSource> pictures_in_memory(const std::vector<std::string>
 
 std::unique_ptr<PictureSource> open_pictures(const std::vector<std::string>& inputs) {
   std::vector<Source> parts;
+  parts.reserve(inputs.size());
   for (const std::string& input : inputs) parts.push_back(from_input(input));
   return std::make_unique<Chain>(std::move(parts));
 }

@@ -30,7 +30,9 @@ struct Encoder {
   }
 };
 
-[[noreturn]] void on_error(j_common_ptr jpeg) { std::longjmp(static_cast<Encoder*>(jpeg->client_data)->failed, 1); }
+[[noreturn]] void on_encoder_error(j_common_ptr jpeg) {
+  std::longjmp(static_cast<Encoder*>(jpeg->client_data)->failed, 1);
+}
 
 // Holds nothing with a destructor: a longjmp may leave it.
 bool encode(Encoder& encoder, const std::uint8_t* pixels, int side) {
@@ -67,7 +69,7 @@ std::string thumbnail(const ImageView& image, Preprocessor& preprocessor) {
   Encoder encoder;
   encoder.jpeg.err = jpeg_std_error(&encoder.errors);
   encoder.jpeg.client_data = &encoder;
-  encoder.errors.error_exit = on_error;
+  encoder.errors.error_exit = on_encoder_error;
   if (!encode(encoder, pixels.data(), preprocessor.preset().crop))
     throw std::bad_alloc();  // nothing else can fail here
   return {reinterpret_cast<const char*>(encoder.bytes), encoder.size};

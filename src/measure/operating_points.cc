@@ -39,7 +39,7 @@ void mark_frontier(std::vector<OperatingPoint>& points) {
 }
 
 std::size_t choose_point(const std::vector<OperatingPoint>& points, std::optional<double> most_p99_ms) {
-  constexpr double kAsGood = 0.98;
+  constexpr double kAsGoodRate = 0.98;
   double best = 0, shortest = 0;
   for (const OperatingPoint& point : points) {
     if (!(point.images_per_second > 0)) continue;
@@ -50,7 +50,7 @@ std::size_t choose_point(const std::vector<OperatingPoint>& points, std::optiona
   for (std::size_t i = 0; i < points.size(); ++i) {
     const OperatingPoint& point = points[i];
     if (!(point.images_per_second > 0)) continue;
-    if (most_p99_ms ? !(point.p99_ms <= *most_p99_ms) : !(point.images_per_second >= kAsGood * best)) continue;
+    if (most_p99_ms ? !(point.p99_ms <= *most_p99_ms) : !(point.images_per_second >= kAsGoodRate * best)) continue;
     const bool better = !chosen || (most_p99_ms ? point.images_per_second > points[*chosen].images_per_second
                                                 : point.p99_ms < points[*chosen].p99_ms);
     if (better) chosen = i;

@@ -19,6 +19,7 @@ namespace {
 void add_all(const std::vector<std::string>& names, const std::vector<Tensor>& values, int threads,
              std::map<std::string, TensorStatistics>& statistics) {
   std::vector<TensorStatistics*> targets;
+  targets.reserve(names.size());
   for (const std::string& name : names) targets.push_back(&statistics[name]);
   for_each_in_parallel(names.size(), threads, [&](std::size_t i) { targets[i]->add(values[i].view(), names[i]); });
 }
@@ -34,6 +35,7 @@ std::vector<ImageItem> drawn(std::vector<ImageItem> items, std::int64_t wanted, 
   order.resize(static_cast<std::size_t>(wanted));
   std::sort(order.begin(), order.end());
   std::vector<ImageItem> kept;
+  kept.reserve(order.size());
   for (const std::size_t i : order) kept.push_back(std::move(items[i]));
   return kept;
 }

@@ -80,6 +80,7 @@ ResNetArchitecture architecture_named(const std::string& name) {
 const std::vector<std::string>& architecture_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all;
+    all.reserve(std::size(kNamed));
     for (const Named& named : kNamed) all.push_back(named.name);
     return all;
   }();
@@ -112,8 +113,8 @@ double ResNetArchitecture::flops(int height, int width) const {
   for (const Layer& layer : layers_of(*this)) {
     double multiply_adds = static_cast<double>(element_count(layer.weight));
     if (layer.kind == Layer::kConv) {  // every padding keeps ceil(size / stride)
-      multiply_adds *= (height - 1) / layer.reduction + 1;
-      multiply_adds *= (width - 1) / layer.reduction + 1;
+      const int rows = (height - 1) / layer.reduction + 1, columns = (width - 1) / layer.reduction + 1;
+      multiply_adds *= static_cast<double>(rows) * columns;
     }
     total += 2 * multiply_adds;
   }

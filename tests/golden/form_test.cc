@@ -74,12 +74,12 @@ bool openvino_is_here() {
   return std::any_of(known.begin(), known.end(), [](const auto& b) { return b.name == "openvino" && b.usable; });
 }
 
-struct Variant {
+struct FormVariant {
   const char* name;
   GraphForm form;
 };
 
-std::vector<Variant> variants() {
+std::vector<FormVariant> form_variants() {
   GraphForm nhwc, nchw, padded, wide, conv;
   nhwc.input = padded.input = InputForm::kUint8Nhwc;
   nchw.input = InputForm::kUint8Nchw;
@@ -94,7 +94,7 @@ class Forms : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(Forms, GiveThePlainGraphsScores) {
   if (!openvino_is_here()) GTEST_SKIP() << "the OpenVINO module is not usable here";
-  const GraphForm form = variants()[GetParam()].form;
+  const GraphForm form = form_variants()[GetParam()].form;
   const Tensor pictures = pixels(), floats = normalised(pictures);
   const Tensor input = form.input == InputForm::kUint8Nhwc   ? pictures.clone()
                        : form.input == InputForm::kUint8Nchw ? planar(pictures)
@@ -106,7 +106,7 @@ TEST_P(Forms, GiveThePlainGraphsScores) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Forms, testing::Range<std::size_t>(0, 5),
-                         [](const auto& test) { return std::string(variants()[test.param].name); });
+                         [](const auto& test) { return std::string(form_variants()[test.param].name); });
 
 TEST(FormsTopK, AreTheBestOfThePlainGraphsScores) {
   if (!openvino_is_here()) GTEST_SKIP() << "the OpenVINO module is not usable here";

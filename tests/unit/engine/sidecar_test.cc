@@ -32,7 +32,7 @@ Sidecar sample() {
   s.built_at = "2026-11-24T12:00:00Z";
   s.ferry_version = "0.1.0";
   s.origin = "resnet101.pth";
-  s.probe = Probe{7, 2, {0.1f, -3.4028235e38f, 1e-45f, 0.33333334f}, 0.01, "OpenVINO"};
+  s.probe = Probe{7, 2, {0.1f, -3.4028235e38f, 1e-45f, 0.33333334f}, 0.01, "OpenVINO", {}};
   s.class_names = {"tabby", "tiger cat"};
   return s;
 }
