@@ -12,10 +12,29 @@ if(FERRY_SANITIZE)
   target_link_options(ferry_options INTERFACE -fsanitize=${FERRY_SANITIZE})
 endif()
 
-# Most of a source's compile time goes into headers that its neighbours read too. Without FERRY_UNITY nothing changes.
-function(ferry_unity)
-  if(FERRY_UNITY)
-    set_target_properties(${ARGN} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+# Compiles the sources of each folder of the target as one. Most of a source's compile time goes into headers and templates
+# that its neighbours need too. Without FERRY_UNITY nothing changes.
+function(ferry_unity target)
+  if(NOT FERRY_UNITY)
+    return()
+  endif()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  get_target_property(sources ${target} SOURCES)
+  foreach(source ${sources})
+    cmake_path(ABSOLUTE_PATH source NORMALIZE)
+    cmake_path(GET source PARENT_PATH folder)
+    cmake_path(RELATIVE_PATH folder BASE_DIRECTORY "${PROJECT_SOURCE_DIR}")
+    string(REPLACE "/" "_" folder "${folder}")
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${folder})
+  endforeach()
+endfunction()
+
+# Compiled more often than run: for tests, whose subjects are optimised as ever.
+function(ferry_hasty target)
+  if(FERRY_SANITIZE)
+    target_compile_options(${target} PRIVATE -O0)
+  else()
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   endif()
 endfunction()
 
@@ -45,25 +64,19 @@ endfunction()
 
 add_custom_target(ferry_unit_tests)
 
-# ferry_unit_tests(AREA): every *_test.cc of the current folder in one program `unit_AREA`, each test known to CTest.
+# ferry_unit_tests(AREA [WITH sources...]): every *_test.cc of the current folder, and other sources, in one program
+# `unit_AREA`, each test known to CTest.
 function(ferry_unit_tests area)
+  cmake_parse_arguments(PARSE_ARGV 1 unit "" "" "WITH")
   file(GLOB sources CONFIGURE_DEPENDS "*_test.cc")
-  add_executable(unit_${area} ${sources})
+  add_executable(unit_${area} ${sources} ${unit_WITH})
   target_link_libraries(unit_${area} PRIVATE ferry_core GTest::gmock_main)
   target_include_directories(unit_${area} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
   target_compile_definitions(unit_${area} PRIVATE FERRY_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                                   FERRY_BINARY_DIR="${PROJECT_BINARY_DIR}")
-  # Built more often than run; what they test is optimised as ever.
-  if(FERRY_SANITIZE)
-    target_compile_options(unit_${area} PRIVATE -O0)
-  else()
-    target_compile_options(unit_${area} PRIVATE $<$<CONFIG:Release>:-O1>)
-  endif()
-  if(FERRY_UNITY)
-    ferry_unity(unit_${area})
-  else()
-    target_precompile_headers(unit_${area} PRIVATE <gmock/gmock.h>)
-  endif()
+  ferry_hasty(unit_${area})
+  ferry_unity(unit_${area})
+  target_precompile_headers(unit_${area} REUSE_FROM unit_headers)
   add_dependencies(ferry_unit_tests unit_${area})
   gtest_discover_tests(unit_${area} PROPERTIES LABELS unit DISCOVERY_TIMEOUT 60)
 endfunction()

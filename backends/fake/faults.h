@@ -23,11 +23,7 @@
 
 namespace ferry::fake {
 
-#ifdef FERRY_FAKE_TWIN
-inline constexpr const char *kName = "twin", *kDisplayName = "Twin engine", *kPrefix = "FERRY_TWIN_";
-#else
-inline constexpr const char *kName = "fake", *kDisplayName = "Fake engine", *kPrefix = "FERRY_FAKE_";
-#endif
+extern const char *const kName, *const kDisplayName, *const kPrefix;
 
 /// The variable whose name ends so: environment("MODE").
 inline std::string environment(const char* name, const char* otherwise = "") {
