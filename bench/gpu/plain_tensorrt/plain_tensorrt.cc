@@ -1,12 +1,14 @@
-// plain_tensorrt PLAN BATCH... : what a program gets from the same plan that calls TensorRT as its examples do, and
-// what the device alone could give. JSON on stdout, one object a batch and way, interleaved in rounds:
+// plain_tensorrt PLAN [--placements] BATCH... : what a program gets from the same plan that calls TensorRT as its
+// examples do, and what the device alone could give. JSON on stdout, one object a batch and way, interleaved in rounds:
 //   plain        pageable arrays, a blocking copy in, enqueueV3, wait, a blocking copy out (cudaMemcpy's calls)
 //   plain_async  the same with copies on the stream (cudaMemcpyAsync's calls)
 //   one_graph    memcpy into pinned memory, one CUDA graph with both copies and the network, wait
 //   split_graph  memcpy into pinned memory, the copy in, then a graph with the network and the copy out, wait
 //   device       the network alone as a CUDA graph, between two events: the floor that ferry is held against
-// PLAIN_INSPECT=FILE also writes the engine inspector's text.
-// The libraries are opened at run time: FERRY_TENSORRT_DIR or the loader's path, and libcuda.so.1.
+// With --placements instead of these ways the network alone, as `device`, with its activations at several places of one
+// arena, in turns: whether a plan's speed depends on where they lie (docs/benchmarks/log.md, "One plan, several
+// speeds"). PLAIN_INSPECT=FILE also writes the engine inspector's text. The libraries are opened at run time:
+// FERRY_TENSORRT_DIR or the loader's path, and libcuda.so.1.
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 #define __CUDA_API_VERSION_INTERNAL
@@ -109,13 +111,19 @@ int profile_for(const nvinfer1::ICudaEngine& engine, const char* input, long bat
 /// One batch size: buffers, a context, graphs, and each way to run it. What it holds goes with the process.
 class Lane {
  public:
-  Lane(nvinfer1::ICudaEngine& engine, long batch) : batch_(batch), context_(engine.createExecutionContext()) {
+  /// `activations`: memory of the engine's size for them; null: TensorRT allocates some.
+  Lane(nvinfer1::ICudaEngine& engine, long batch, CUdeviceptr activations = 0)
+      : context_(engine.createExecutionContext(activations == 0
+                                                   ? nvinfer1::ExecutionContextAllocationStrategy::kSTATIC
+                                                   : nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED)) {
     const char *input = nullptr, *output = nullptr;
     for (int i = 0; i < engine.getNbIOTensors(); ++i) {
       const char* name = engine.getIOTensorName(i);
       (engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT ? input : output) = name;
     }
     if (context_ == nullptr || input == nullptr || output == nullptr) throw std::runtime_error("not an image network");
+    if (activations != 0)
+      context_->setDeviceMemoryV2(reinterpret_cast<void*>(activations), engine.getDeviceMemorySizeV2());
     in_bytes_ = bytes_of(engine, input, batch);
     out_bytes_ = bytes_of(engine, output, batch);
     CUDA_CALL(cuStreamCreate, &stream_, CU_STREAM_NON_BLOCKING);
@@ -184,7 +192,6 @@ class Lane {
     CUDA_CALL(cuEventElapsedTime, &ms, begin_, end_);
     return ms;
   }
-  long batch() const { return batch_; }
 
  private:
   void copy_in(const void* from) { CUDA_CALL(cuMemcpyHtoDAsync_v2, in_, from, in_bytes_, stream_); }
@@ -205,7 +212,6 @@ class Lane {
     return executable;
   }
 
-  long batch_;
   std::unique_ptr<nvinfer1::IExecutionContext> context_;
   std::size_t in_bytes_ = 0, out_bytes_ = 0;
   CUstream stream_ = nullptr;
@@ -218,13 +224,14 @@ class Lane {
 };
 
 struct Way {
-  const char* name;
-  std::function<double(Lane&)> run;  // milliseconds
+  std::string name;
+  long batch;
+  std::function<double()> run;  // milliseconds
   std::vector<double> samples;
 };
 
-std::function<double(Lane&)> on_the_wall(void (Lane::*way)()) {
-  return [way](Lane& lane) {
+std::function<double()> on_the_wall(Lane& lane, void (Lane::*way)()) {
+  return [&lane, way] {
     const auto begin = Clock::now();
     (lane.*way)();
     return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
@@ -235,17 +242,13 @@ double quantile(const std::vector<double>& sorted, double share) {
   return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
 }
 
-void measure(Lane& lane, bool& first) {
-  std::vector<Way> ways{{"plain", on_the_wall(&Lane::plain), {}},
-                        {"plain_async", on_the_wall(&Lane::plain_async), {}},
-                        {"one_graph", on_the_wall(&Lane::one_graph), {}},
-                        {"split_graph", on_the_wall(&Lane::split_graph), {}},
-                        {"device", [](Lane& of) { return of.device(); }, {}}};
+/// Runs the ways in turns and prints an object for each.
+void measure(std::vector<Way>& ways, bool& first) {
   for (int round = 0; round < 6; ++round) {  // the first round warms up
     for (Way& way : ways) {
       const auto begin = Clock::now();
       for (int i = 0; i < 10 || Clock::now() - begin < std::chrono::milliseconds(120); ++i) {
-        const double ms = way.run(lane);
+        const double ms = way.run();
         if (round > 0) way.samples.push_back(ms);
       }
     }
@@ -253,10 +256,39 @@ void measure(Lane& lane, bool& first) {
   for (Way& way : ways) {
     std::sort(way.samples.begin(), way.samples.end());
     std::printf("%s\n {\"way\": \"%s\", \"batch\": %ld, \"median_ms\": %.5f, \"p99_ms\": %.5f, \"runs\": %zu}",
-                first ? "" : ",", way.name, lane.batch(), quantile(way.samples, 0.5), quantile(way.samples, 0.99),
+                first ? "" : ",", way.name.c_str(), way.batch, quantile(way.samples, 0.5), quantile(way.samples, 0.99),
                 way.samples.size());
     first = false;
   }
+}
+
+void measure_ways(nvinfer1::ICudaEngine& engine, long batch, bool& first) {
+  Lane lane(engine, batch);
+  std::vector<Way> ways{{"plain", batch, on_the_wall(lane, &Lane::plain), {}},
+                        {"plain_async", batch, on_the_wall(lane, &Lane::plain_async), {}},
+                        {"one_graph", batch, on_the_wall(lane, &Lane::one_graph), {}},
+                        {"split_graph", batch, on_the_wall(lane, &Lane::split_graph), {}},
+                        {"device", batch, [&lane] { return lane.device(); }, {}}};
+  measure(ways, first);
+}
+
+// Two lanes at the first place tell what is noise; the arena goes with the process.
+void measure_placements(nvinfer1::ICudaEngine& engine, long batch, bool& first) {
+  constexpr std::size_t kKiB = 1024, kMiB = 1024 * kKiB;
+  constexpr std::size_t kOffsets[] = {0,        0,         64 * kKiB, kMiB,      2 * kMiB,
+                                      5 * kMiB, 16 * kMiB, 37 * kMiB, 64 * kMiB, 128 * kMiB};
+  CUdeviceptr arena = 0;
+  CUDA_CALL(cuMemAlloc_v2, &arena, static_cast<std::size_t>(engine.getDeviceMemorySizeV2()) + 128 * kMiB);
+  std::vector<std::unique_ptr<Lane>> lanes;
+  std::vector<Way> ways;
+  for (const std::size_t offset : kOffsets) {
+    Lane* lane = lanes.emplace_back(std::make_unique<Lane>(engine, batch, arena + offset)).get();
+    ways.push_back({"device, activations at +" + std::to_string(offset / kKiB) + " KiB",
+                    batch,
+                    [lane] { return lane->device(); },
+                    {}});
+  }
+  measure(ways, first);
 }
 
 // What the inspector says of the whole engine, and of one profile, for whoever asks: FILE.engine.json,
@@ -273,7 +305,7 @@ void inspect(nvinfer1::ICudaEngine& engine, const std::string& file) {
   write(file + ".profile.json");
 }
 
-int run(const char* path, const std::vector<long>& batches) {
+int run(const char* path, const std::vector<long>& batches, bool placements) {
   std::ifstream file(path, std::ios::binary);
   const std::vector<char> plan{std::istreambuf_iterator<char>(file), {}};
   if (plan.empty()) throw std::runtime_error(std::string("cannot read ") + path);
@@ -291,8 +323,10 @@ int run(const char* path, const std::vector<long>& batches) {
   std::printf("[");
   bool first = true;
   for (const long batch : batches) {
-    Lane lane(*engine, batch);
-    measure(lane, first);
+    if (placements)
+      measure_placements(*engine, batch, first);
+    else
+      measure_ways(*engine, batch, first);
   }
   std::printf("\n]\n");
   return 0;
@@ -301,14 +335,20 @@ int run(const char* path, const std::vector<long>& batches) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    std::fprintf(stderr, "usage: %s PLAN BATCH...\n", argv[0]);
+  std::vector<long> batches;
+  bool placements = false;
+  for (int i = 2; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--placements") == 0)
+      placements = true;
+    else
+      batches.push_back(std::atol(argv[i]));
+  }
+  if (batches.empty()) {
+    std::fprintf(stderr, "usage: %s PLAN [--placements] BATCH...\n", argv[0]);
     return 2;
   }
-  std::vector<long> batches;
-  for (int i = 2; i < argc; ++i) batches.push_back(std::atol(argv[i]));
   try {
-    return run(argv[1], batches);
+    return run(argv[1], batches, placements);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
