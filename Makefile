@@ -20,7 +20,7 @@ demo: programs
 	@setup/demo $(BUILD)/bin/ferry "$(MODEL)"
 
 test: all
-	@ctest --test-dir $(BUILD) -j "$$(nproc)" --output-on-failure --no-tests=error $(if $(wildcard /dev/nvidiactl),,-LE gpu)
+	@ctest --test-dir $(BUILD) -j "$$(($$(nproc) + 1))" --output-on-failure --no-tests=error $(if $(wildcard /dev/nvidiactl),,-LE gpu)
 
 bench: all
 	@bench/run $(BUILD)

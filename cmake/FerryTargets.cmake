@@ -31,11 +31,7 @@ endfunction()
 
 # Compiled more often than run: for tests, whose subjects are optimised as ever.
 function(ferry_hasty target)
-  if(FERRY_SANITIZE)
-    target_compile_options(${target} PRIVATE -O0)
-  else()
-    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
-  endif()
+  target_compile_options(${target} PRIVATE -O0)
 endfunction()
 
 # What a user runs: the tool and the modules (`cmake --build build --target ferry_programs`).

@@ -75,8 +75,8 @@ TEST(RandomResNet, VariancesArePositiveThroughEveryPublishedDepth) {
 TEST(RandomResNet, ActivationsStayInRangeAndInputsStayApart) {
   for (auto block : {ResNetArchitecture::Block::kBottleneck, ResNetArchitecture::Block::kBasic}) {
     const ResNet net = random_resnet(narrow(block, {3, 8, 36, 3}), 7);
-    const Forward first = forward(net, Tensor::random_normal({3, 64, 64}, 1));
-    const Forward second = forward(net, Tensor::random_normal({3, 64, 64}, 2));
+    const Forward first = forward(net, Tensor::random_normal({3, 32, 32}, 1));
+    const Forward second = forward(net, Tensor::random_normal({3, 32, 32}, 2));
     EXPECT_LT(first.largest, 200.0);
     double difference = 0, norm = 0;
     for (std::size_t i = 0; i < first.output.size(); ++i) {
