@@ -154,7 +154,7 @@ int run(const std::string& model, const std::string& folder, const Settings& s) 
   options.threads = s.threads;
   const ferry::Classifier classifier = ferry::Classifier::open(model, options);
   const ferry::Preprocessing& preset = classifier.preprocessing();
-  constexpr int kRounds = 5;
+  constexpr int kRounds = 15;
   std::int64_t batch = s.batch;
   together(classifier, {encoded.begin(), encoded.begin() + std::min<std::ptrdiff_t>(64, std::ssize(encoded))}, 0,
            batch);  // warms up, and tells the batch
