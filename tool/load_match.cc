@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "cli.h"
 
@@ -90,11 +91,33 @@ Answer answer_of(Contestant* reference, const TensorView& input, std::vector<std
   }
 }
 
+// "25638 images/s, 1515 MHz (lowest 1440), 690 W, power limit"; what nobody tells is left out.
+std::string half_text(const LoadHalf& half) {
+  std::string text = fmt::format("{:.0f} images/s", half.images_per_second);
+  if (std::isfinite(half.sm_clock_median_mhz))
+    text += fmt::format(", {:.0f} MHz (lowest {:.0f})", half.sm_clock_median_mhz, half.sm_clock_min_mhz);
+  if (std::isfinite(half.power_median_w)) text += fmt::format(", {:.0f} W", half.power_median_w);
+  for (const std::string& name : throttle_names(half.throttle_reasons)) text += ", " + name;
+  return text;
+}
+
+// What was compared, in one line (once), and what came of it.
 void note_share(const LoadPlayer& player, std::vector<std::string>& notes) {
   const Measurement& m = player.row.measurement;
-  if (!player.row.failure.empty() || !(m.share_of_device > 0)) return;
-  notes.push_back(fmt::format("{} {} batch {}, {}: {:.1f} % of what the device alone computes, transfers included",
-                              player.row.engine, player.row.precision, m.batch, m.mode, 100 * m.share_of_device));
+  if (!player.row.failure.empty() || !m.against_device) return;
+  const AgainstDevice& against = *m.against_device;
+  const char* whole = m.mode == name_of(LoadKind::kThroughput) ? "with transfers" : "end to end";
+  const std::string compared =
+      fmt::format("share of device, {} turns of {:.1f} s each: {} {} against {} only", against.ratios.size(),
+                  against.load.block_seconds, m.sessions == 1 ? "1 session" : fmt::format("{} sessions", m.sessions),
+                  whole, m.sessions == 1 ? "its compute time" : "them computing");
+  if (std::find(notes.begin(), notes.end(), compared) == notes.end()) notes.push_back(compared);
+  const auto [low, high] = std::minmax_element(against.ratios.begin(), against.ratios.end());
+  notes.push_back(fmt::format(
+      "{} {} batch {}, {}: {:.1f} % of what the device alone computes (turns: {:.1f} to {:.1f}); {}: {}; computing "
+      "only: {}",
+      player.row.engine, player.row.precision, m.batch, m.mode, 100 * m.share_of_device, 100 * *low, 100 * *high, whole,
+      half_text(against.load), half_text(against.device)));
 }
 
 }  // namespace

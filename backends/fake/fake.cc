@@ -25,10 +25,11 @@ struct ferry_engine {
 
 struct ferry_session {
   const ferry_engine* engine;
-  std::vector<float> input, output;  // staging
+  std::vector<float> input, output;                // staging
+  std::vector<float> device_input, device_output;  // mode resident: of the last request
   std::vector<std::uint8_t> pictures;
   bool running = false;
-  double compute_ms = 0;
+  double compute_ms = 0, copies_ms = 0;
 };
 
 namespace {
@@ -172,7 +173,7 @@ ferry_status io(ferry_engine* engine, ferry_sink sink) {
                                     {"device", device_json()},
                                     {"sdk_version", version()},
                                     {"device_memory_bytes", 0},
-                                    {"resident", false},
+                                    {"resident", mode("resident")},
                                     {"images", mode("images")},
                                     {"precision_proof", engine->proof ? proof_json(engine->network) : json(nullptr)}});
   });
@@ -181,7 +182,7 @@ ferry_status io(ferry_engine* engine, ferry_sink sink) {
 ferry_status open_session(ferry_engine* engine, ferry_session** session) {
   return guard([&] {
     fail_if_asked("open_session");
-    *session = new ferry_session{engine, {}, {}, {}, false, 0};
+    *session = new ferry_session{engine, {}, {}, {}, {}, {}, false, 0, 0};
   });
 }
 
@@ -210,32 +211,70 @@ void run(const Network& network, std::int64_t batch, const float* input, float* 
   if (mode("nan")) output[count / 2] = std::numeric_limits<float>::quiet_NaN();
 }
 
-// Waits until the request has taken as long as FERRY_FAKE_MS says.
-void take_time(std::int64_t batch, std::chrono::steady_clock::time_point begin) {
+/// What FERRY_FAKE_MS says, in its order.
+struct Pace {
+  double fixed = 0, each = 0, copies = 0;
+};
+
+Pace pace() {
+  Pace pace;
   const std::string text = environment("MS");
-  if (text.empty()) return;
-  const std::size_t comma = text.find(',');
-  const double each = comma == std::string::npos ? 0 : std::stod(text.substr(comma + 1));
-  const std::chrono::duration<double, std::milli> least(std::stod(text) + each * static_cast<double>(batch));
+  std::size_t begin = 0;
+  for (double* value : {&pace.fixed, &pace.each, &pace.copies}) {
+    if (begin >= text.size()) break;
+    *value = std::stod(text.substr(begin));
+    const std::size_t comma = text.find(',', begin);
+    begin = comma == std::string::npos ? text.size() : comma + 1;
+  }
+  return pace;
+}
+
+void wait_until(std::chrono::steady_clock::time_point begin, double least_ms) {
+  if (!(least_ms > 0)) return;
+  const std::chrono::duration<double, std::milli> least(least_ms);
   std::this_thread::sleep_until(begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(least));
 }
 
-void start(ferry_session* session, std::int64_t batch, const float* input, float* output) {
+double milliseconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void start(ferry_session* session, std::int64_t batch, const float* input, float* output, bool copies = true) {
   if (session->running) throw Failure("", "the session already has a request under way");
   if (session->engine->max_batch >= 0 && batch > session->engine->max_batch)
     throw Failure("", "the batch is above the plan's", "", FERRY_UNSUPPORTED);
+  const Pace least = pace();
   const auto begin = std::chrono::steady_clock::now();
   run(session->engine->network, batch, input, output);
-  take_time(batch, begin);
-  session->compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  wait_until(begin, least.fixed + least.each * static_cast<double>(batch));
+  session->compute_ms = milliseconds_since(begin);
+  const auto computed = std::chrono::steady_clock::now();
+  if (copies) wait_until(computed, least.copies);
+  session->copies_ms = copies ? milliseconds_since(computed) : 0;
   session->running = true;
+}
+
+// As on a GPU: the inputs are those of the last request, and outputs stay where they are unless they are fetched.
+void start_resident(ferry_session* session, const ferry_run_args& args) {
+  const Network& network = session->engine->network;
+  if (!mode("resident")) throw Failure("", "no resident mode", "", FERRY_UNSUPPORTED);
+  if (session->device_input.size() != static_cast<std::size_t>(args.batch * network.input.elements_per_image()))
+    throw Failure("", "nothing is on the device yet for this batch size");
+  session->device_output.assign(static_cast<std::size_t>(args.batch * network.output.elements_per_image()),
+                                std::numeric_limits<float>::quiet_NaN());
+  start(session, args.batch, session->device_input.data(), session->device_output.data(), false);
+  if (args.flags & FERRY_RUN_FETCH)
+    std::copy(session->device_output.begin(), session->device_output.end(), static_cast<float*>(args.outputs[0]));
 }
 
 ferry_status submit(ferry_session* session, const ferry_run_args* args) {
   return guard([&] {
     fail_if_asked("submit");
-    if (args->flags & FERRY_RUN_RESIDENT) throw Failure("", "no resident mode", "", FERRY_UNSUPPORTED);
-    start(session, args->batch, static_cast<const float*>(args->inputs[0]), static_cast<float*>(args->outputs[0]));
+    if (args->flags & FERRY_RUN_RESIDENT) return start_resident(session, *args);
+    const auto* input = static_cast<const float*>(args->inputs[0]);
+    if (mode("resident"))
+      session->device_input.assign(input, input + args->batch * session->engine->network.input.elements_per_image());
+    start(session, args->batch, input, static_cast<float*>(args->outputs[0]));
   });
 }
 
@@ -276,7 +315,8 @@ ferry_status wait(ferry_session* session, ferry_times* times) {
     if (!session->running) throw Failure("", "there is no request to wait for");
     session->running = false;  // whatever happens: the next request is a new one
     fail_if_asked("wait");
-    if (times != nullptr) *times = {session->compute_ms, 0, session->compute_ms, 0};
+    if (times != nullptr)
+      *times = {session->compute_ms, session->copies_ms / 2, session->compute_ms, session->copies_ms / 2};
   });
 }
 
@@ -288,6 +328,7 @@ ferry_status telemetry(ferry_engine*, ferry_telemetry* now) {
     fail_if_asked("telemetry");
     const double unknown = std::numeric_limits<double>::quiet_NaN();
     *now = {1000, unknown, 40, unknown, unknown, unknown, 0};
+    if (mode("throttled")) now->power_w = 700, now->throttle_reasons = 4;
   });
 }
 

@@ -8,9 +8,12 @@
 //                         empty_plan     build succeeds without a plan
 //                         float_engine   whatever the graph asked for, layers run in float
 //                         images         pictures cross as pixels: image_staging and submit_images work
+//                         resident       it claims a device of its own: requests without copies work
+//                         throttled      telemetry tells of 700 W and the power limit
 //                         zero_batch     inputs and outputs call their dynamic dimension 0, not -1
 //                         nan | zeros | other_network | unwritten    what outputs hold
-//   FERRY_FAKE_MS       "fixed,an image": milliseconds that a request takes at least; default 0,0
+//   FERRY_FAKE_MS       "fixed,an image,copies": milliseconds that a request takes at least, and what its copies add;
+//                       default 0,0,0
 //   FERRY_FAKE_GPU      "name,compute capability,driver": the engine claims to run on such a GPU
 //   FERRY_FAKE_VERSION  the SDK version it claims; default 1.0.0
 // The twin, the same module under another name, reads FERRY_TWIN_* instead.

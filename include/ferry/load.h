@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ const char* name_of(LoadKind kind) noexcept;  // "throughput", "end-to-end": Mea
 /// One request on one clock.
 struct RequestSpan {
   double begin_ms = 0, end_ms = 0;
+  double compute_ms = std::numeric_limits<double>::quiet_NaN();  // of a resident request of a session that is alone
 };
 /// One list for each session, in order.
 using LoadTurn = std::vector<std::vector<RequestSpan>>;
@@ -44,13 +46,15 @@ class Load {
   std::int64_t batch() const noexcept;
 
   /// All sessions at once for `seconds`, and at least `least` requests each. The first failure of a session is thrown
-  /// when all have stopped.
-  LoadTurn turn(double seconds, int least);
-  /// Device compute of `runs` single requests, one after another with nothing else in flight, inputs and outputs
-  /// resident. Empty where the engine cannot.
-  std::vector<double> device_ms(int runs);
-  /// What each session's last request gave: scores in float32, or probabilities and classes. Outputs are filled with
-  /// NaN before every turn.
+  /// when all have stopped. `watch` is called about eight times meanwhile, at least once, in the calling thread.
+  LoadTurn turn(double seconds, int least, const std::function<void()>& watch = {});
+  /// Whether the engine computes without transfers: EngineInfo::resident.
+  bool has_resident() const noexcept;
+  /// As `turn`, on the inputs that the last one left on the device; outputs stay there. Whatever else a request
+  /// contains (copies, labels) is left out. Only where `has_resident`, after a request of each session.
+  LoadTurn resident_turn(double seconds, int least, const std::function<void()>& watch = {});
+  /// What each session's last request of a `turn` gave: scores in float32, or probabilities and classes. Outputs are
+  /// filled with NaN before every `turn`.
   std::vector<std::vector<Tensor>> outputs() const;
 
  private:
@@ -65,6 +69,9 @@ struct LoadRate {
   std::vector<double> latencies_ms;
 };
 LoadRate steady_rate(const LoadTurn& turn);
+/// The same of a resident turn. A session that is alone leaves the device idle between its requests, which is no part
+/// of what the device can do: there only the time counts in which it computed, where the engine tells.
+LoadRate device_rate(const LoadTurn& turn);
 
 /// One who takes part in `measure_load`.
 struct LoadCompetitor {
@@ -74,12 +81,19 @@ struct LoadCompetitor {
   std::function<std::optional<Telemetry>()> telemetry;  // may be empty
 };
 /// Competitors take turns in rounds, as in `measure`. In the result, `wall` is the time of a request under load and
-/// `images_per_second` what all sessions did together.
+/// `images_per_second` what all sessions did together. Where the engine has resident requests, each turn is two blocks
+/// of equal length, one with transfers and one without, of which one or the other is first in alternate rounds: both
+/// thus run at the same heat, power and clocks, and Measurement::against_device compares them.
 std::vector<Measurement> measure_load(std::vector<LoadCompetitor>& competitors, const MeasureOptions& options,
                                       const Progress& progress = {});
-/// What `measure_load` makes of its turns, and of device times taken between them. Pure.
-Measurement summarise_load(const std::vector<LoadTurn>& turns, const std::vector<double>& device_ms, std::int64_t batch,
-                           std::vector<Telemetry> telemetry);
+/// All blocks of one kind, and the device's state as sampled in them.
+struct LoadBlocks {
+  std::vector<LoadTurn> turns;
+  std::vector<Telemetry> telemetry;
+};
+/// What `measure_load` makes of its blocks. Pure. Block i of `device` (which may be empty) is of the same round as
+/// block i of `load`.
+Measurement summarise_load(const LoadBlocks& load, const LoadBlocks& device, std::int64_t batch);
 
 /// How many sessions are best, by trying: more are opened until the rate stops growing (or memory or time ends).
 struct SessionChoice {

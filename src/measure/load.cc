@@ -5,9 +5,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <exception>
-#include <limits>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -19,6 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostRequests = 1'000'000;  // of a session in one turn: bounds memory
+constexpr int kLooks = 8;                         // of `watch` in one turn
+constexpr double kLeastBetweenLooks = 0.02;       // seconds
 
 // All bits set is NaN in every floating-point type.
 void poison(std::byte* data, std::size_t size) { std::memset(data, 0xFF, size); }
@@ -52,6 +55,19 @@ struct Load::Impl {
     std::exception_ptr failure;
   };
 
+  /// What the threads of one turn share.
+  struct Shift {
+    const double seconds;
+    const int least;
+    const bool resident;
+    std::size_t working;  // sessions that have not stopped; with `mutex` and `ended`
+    std::atomic<bool> stop{false}, go{false};
+    std::atomic<std::size_t> content{0};  // sessions that have done their share: all go on until the last one has
+    const Clock::time_point zero = Clock::now();
+    std::mutex mutex{};
+    std::condition_variable ended{};
+  };
+
   Impl(const Engine& of, const TensorView& given, LoadKind what) : engine(of), kind(what), input(given) {
     const EngineInfo& info = engine.info();
     const bool top_k = info.outputs.size() == 2 && info.outputs[1].dtype == DType::kInt32;
@@ -75,6 +91,8 @@ struct Load::Impl {
         output_shapes.push_back(output.shape());
     if (kind == LoadKind::kEndToEnd) worker->labels.resize(static_cast<std::size_t>(batch));
     for (int i = 0; i < 3; ++i) request(*worker);  // a graph is captured by the second
+    RequestSpan unkept;
+    if (engine.info().resident) compute(*worker, unkept);  // captured here, while no other session works
     workers.push_back(std::move(worker));
   }
 
@@ -92,6 +110,20 @@ struct Load::Impl {
     worker.session.wait();
     if (kind == LoadKind::kEndToEnd) label(worker);
   }
+
+  // The same network on inputs that are on the device. Events around it say when the device computed only while no
+  // other session's work lies between them.
+  void compute(Worker& worker, RequestSpan& span) const {
+    worker.session.submit(batch, worker.in, worker.out, true);
+    if (workers.size() > 1) return worker.session.wait();
+    RunTimes times{};
+    worker.session.wait(&times);
+    span.compute_ms = times.compute_ms;
+  }
+
+  void work(Worker& worker, Shift& shift) const;
+  static void look(Shift& shift, const std::function<void()>& watch);
+  LoadTurn drive(double seconds, int least, bool resident, const std::function<void()>& watch);
 
   void label(Worker& worker) const {
     if (worker.out.size() > 1 || output_type() != DType::kFloat32) return;  // it gives classes already
@@ -130,63 +162,89 @@ void Load::set_sessions(int count) {
   impl_->workers.resize(static_cast<std::size_t>(count));
 }
 
-LoadTurn Load::turn(double seconds, int least) {
-  std::atomic<bool> stop{false}, go{false};
-  std::atomic<std::size_t> content{0};  // sessions that have done their share: all go on until the last one has
-  const std::size_t all = impl_->workers.size();
-  const Clock::time_point zero = Clock::now();
-  const auto now_ms = [zero] { return std::chrono::duration<double, std::milli>(Clock::now() - zero).count(); };
-  const auto work = [&](Impl::Worker& worker) {
-    while (!go.load(std::memory_order_acquire)) std::this_thread::yield();
-    const double end = now_ms() + 1000 * seconds;
-    bool counted = false;
-    try {
-      while (!stop.load(std::memory_order_relaxed) && worker.spans.size() < worker.spans.capacity()) {
-        const double begin = now_ms();
-        impl_->request(worker);
-        worker.spans.push_back({begin, now_ms()});
-        const bool done = worker.spans.back().end_ms >= end && worker.spans.size() >= static_cast<std::size_t>(least);
-        if (done && !std::exchange(counted, true)) content.fetch_add(1);
-        if (content.load() == all) break;
-      }
-    } catch (...) {
-      worker.failure = std::current_exception();
-      stop.store(true);
+void Load::Impl::work(Worker& worker, Shift& shift) const {
+  const auto now_ms = [&] { return std::chrono::duration<double, std::milli>(Clock::now() - shift.zero).count(); };
+  while (!shift.go.load(std::memory_order_acquire)) std::this_thread::yield();
+  const double end = now_ms() + 1000 * shift.seconds;
+  bool counted = false;
+  try {
+    while (!shift.stop.load(std::memory_order_relaxed) && worker.spans.size() < worker.spans.capacity()) {
+      RequestSpan span;
+      span.begin_ms = now_ms();
+      if (shift.resident)
+        compute(worker, span);
+      else
+        request(worker);
+      span.end_ms = now_ms();
+      worker.spans.push_back(span);
+      const bool done = span.end_ms >= end && worker.spans.size() >= static_cast<std::size_t>(shift.least);
+      if (done && !std::exchange(counted, true)) shift.content.fetch_add(1);
+      if (shift.content.load() == workers.size()) break;
     }
-  };
+  } catch (...) {
+    worker.failure = std::current_exception();
+    shift.stop.store(true);
+  }
+  const std::lock_guard lock(shift.mutex);
+  --shift.working;
+  shift.ended.notify_one();
+}
+
+// What the calling thread does meanwhile. It wakes as soon as the last session has stopped, so that the device does not
+// cool down between this block and the next.
+void Load::Impl::look(Shift& shift, const std::function<void()>& watch) {
+  const std::chrono::duration<double> between(std::max(shift.seconds / kLooks, kLeastBetweenLooks));
+  const auto over = [&shift] { return shift.working == 0; };
+  std::unique_lock lock(shift.mutex);
+  if (!watch) return shift.ended.wait(lock, over);
+  for (bool looked = false; !looked || !over(); looked = true) {
+    if (shift.ended.wait_for(lock, between, over) && looked) return;
+    lock.unlock();
+    watch();
+    lock.lock();
+  }
+}
+
+LoadTurn Load::Impl::drive(double seconds, int least, bool resident, const std::function<void()>& watch) {
+  Shift shift{seconds, least, resident, workers.size()};
   // No engine answers within 20 us for long; if one does, its turn ends early.
   const auto most =
       std::min(kMostRequests, static_cast<std::size_t>(seconds * 50'000) + static_cast<std::size_t>(least) + 20'000);
   std::vector<std::thread> threads;
-  for (const auto& worker : impl_->workers) {
+  for (const auto& worker : workers) {
     worker->spans.clear();
     worker->spans.reserve(most);
     worker->failure = nullptr;
-    for (std::size_t i = 0; i < worker->out.size(); ++i)
-      poison(worker->out[i], impl_->output_of(*worker, i).size_bytes());
-    threads.emplace_back([&work, of = worker.get()] { work(*of); });
+    for (std::size_t i = 0; i < worker->out.size() && !resident; ++i)
+      poison(worker->out[i], output_of(*worker, i).size_bytes());
+    threads.emplace_back([this, &shift, of = worker.get()] { work(*of, shift); });
   }
-  go.store(true, std::memory_order_release);
+  shift.go.store(true, std::memory_order_release);
+  std::exception_ptr failure;  // of `watch`
+  try {
+    look(shift, watch);
+  } catch (...) {
+    failure = std::current_exception();
+    shift.stop.store(true);
+  }
   for (std::thread& thread : threads) thread.join();
   LoadTurn turn;
-  for (const auto& worker : impl_->workers) {
+  for (const auto& worker : workers) {
     if (worker->failure) std::rethrow_exception(worker->failure);
     turn.push_back(worker->spans);
   }
+  if (failure) std::rethrow_exception(failure);
   return turn;
 }
 
-std::vector<double> Load::device_ms(int runs) {
-  std::vector<double> times;
-  if (!impl_->engine.info().resident || impl_->workers.empty()) return times;
-  Impl::Worker& worker = *impl_->workers.front();
-  for (int i = 0; i < runs; ++i) {
-    RunTimes one{};
-    worker.session.submit(impl_->batch, worker.in, worker.out, true);
-    worker.session.wait(&one);
-    times.push_back(one.compute_ms);
-  }
-  return times;
+LoadTurn Load::turn(double seconds, int least, const std::function<void()>& watch) {
+  return impl_->drive(seconds, least, false, watch);
+}
+
+bool Load::has_resident() const noexcept { return impl_->engine.info().resident; }
+
+LoadTurn Load::resident_turn(double seconds, int least, const std::function<void()>& watch) {
+  return impl_->drive(seconds, least, true, watch);
 }
 
 std::vector<std::vector<Tensor>> Load::outputs() const {

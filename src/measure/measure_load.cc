@@ -13,20 +13,62 @@
 namespace ferry {
 namespace {
 
-constexpr int kDeviceRuns = 12;  // in a turn
 constexpr int kLeastRequests = 3;
-
-struct Book {
-  std::vector<LoadTurn> turns;
-  std::vector<double> device_ms;
-  std::vector<Telemetry> telemetry;
-};
 
 double milliseconds_a_batch(const LoadRate& rate) {
   return 1000 * rate.seconds / static_cast<double>(std::max<std::int64_t>(rate.requests, 1));
 }
 
-double median_of(std::vector<double> sample) { return statistics(std::move(sample)).median; }
+double images_per_second(const LoadRate& rate, std::int64_t batch) {
+  return rate.requests > 0 ? static_cast<double>(rate.requests * batch) / rate.seconds : 0;
+}
+
+double median_of(std::vector<double> sample) {
+  return sample.empty() ? std::numeric_limits<double>::quiet_NaN() : statistics(std::move(sample)).median;
+}
+
+// Rates of one kind of block, as they are collected.
+struct Rates {
+  std::vector<double> images, seconds;
+
+  void add(const LoadRate& rate, std::int64_t batch) {
+    images.push_back(images_per_second(rate, batch));
+    seconds.push_back(rate.seconds);
+  }
+};
+
+LoadHalf half_of(const Rates& rates, const std::vector<Telemetry>& telemetry) {
+  LoadHalf half;
+  half.images_per_second = median_of(rates.images);
+  half.block_seconds = median_of(rates.seconds);
+  std::vector<double> clocks, watts;
+  for (const Telemetry& now : telemetry) {
+    if (std::isfinite(now.sm_clock_mhz)) clocks.push_back(now.sm_clock_mhz);
+    if (std::isfinite(now.power_w)) watts.push_back(now.power_w);
+    half.throttle_reasons |= now.throttle_reasons;
+  }
+  if (!clocks.empty()) half.sm_clock_min_mhz = *std::min_element(clocks.begin(), clocks.end());
+  half.sm_clock_median_mhz = median_of(clocks);
+  half.power_median_w = median_of(watts);
+  return half;
+}
+
+// Only rounds in which both blocks have a rate: a ratio is between neighbours.
+std::optional<AgainstDevice> against_device(const LoadBlocks& load, const LoadBlocks& device, std::int64_t batch) {
+  AgainstDevice result;
+  Rates with, without;
+  for (std::size_t i = 0; i < std::min(load.turns.size(), device.turns.size()); ++i) {
+    const LoadRate loaded = steady_rate(load.turns[i]), alone = device_rate(device.turns[i]);
+    if (loaded.requests == 0 || alone.requests == 0) continue;
+    with.add(loaded, batch);
+    without.add(alone, batch);
+    result.ratios.push_back(with.images.back() / without.images.back());
+  }
+  if (result.ratios.empty()) return std::nullopt;
+  result.load = half_of(with, load.telemetry);
+  result.device = half_of(without, device.telemetry);
+  return result;
+}
 
 }  // namespace
 
@@ -50,14 +92,24 @@ LoadRate steady_rate(const LoadTurn& turn) {
   return rate;
 }
 
-Measurement summarise_load(const std::vector<LoadTurn>& turns, const std::vector<double>& device_ms, std::int64_t batch,
-                           std::vector<Telemetry> telemetry) {
+LoadRate device_rate(const LoadTurn& turn) {
+  LoadRate rate = steady_rate(turn);
+  if (turn.size() != 1 || rate.requests == 0) return rate;
+  double computing_ms = 0;
+  for (const RequestSpan& request : turn.front()) computing_ms += request.compute_ms;
+  if (!(computing_ms > 0) || !std::isfinite(computing_ms)) return rate;
+  rate.requests = static_cast<std::int64_t>(turn.front().size());
+  rate.seconds = computing_ms / 1000;
+  return rate;
+}
+
+Measurement summarise_load(const LoadBlocks& load, const LoadBlocks& device, std::int64_t batch) {
   Measurement m;
   m.batch = batch;
-  m.telemetry = std::move(telemetry);
-  m.sessions = turns.empty() ? 1 : static_cast<int>(turns.front().size());
+  m.telemetry = load.telemetry;
+  m.sessions = load.turns.empty() ? 1 : static_cast<int>(load.turns.front().size());
   LoadRate all;
-  for (const LoadTurn& turn : turns) {
+  for (const LoadTurn& turn : load.turns) {
     const LoadRate rate = steady_rate(turn);
     if (rate.requests == 0) continue;
     all.seconds += rate.seconds;
@@ -70,12 +122,40 @@ Measurement summarise_load(const std::vector<LoadTurn>& turns, const std::vector
   m.wall = statistics(m.samples_ms);
   m.timed = "request under load";
   m.runs = static_cast<int>(all.requests);
-  m.images_per_second = static_cast<double>(all.requests * batch) / all.seconds;
-  if (!device_ms.empty() && std::isfinite(median_of(device_ms)))
-    m.share_of_device = m.images_per_second * median_of(device_ms) / (1000 * static_cast<double>(batch));
+  m.images_per_second = images_per_second(all, batch);
+  m.against_device = against_device(load, device, batch);
+  if (m.against_device) m.share_of_device = median_of(m.against_device->ratios);
   m.warnings = measurement_warnings(m);
   return m;
 }
+
+namespace {
+
+struct Book {
+  LoadBlocks load, device;
+};
+
+// One block of each kind, as long as each other. First with transfers in odd rounds and first without in even ones, so
+// that whatever a block leaves behind (heat, a clock that is still low) meets both kinds.
+void take_turn(const LoadCompetitor& c, const MeasureOptions& options, int round, int least, Book& book) {
+  const bool both = c.load->has_resident();
+  double seconds = options.min_seconds / std::max(options.rounds, 1);
+  if (both) seconds = std::max(seconds, options.least_block_seconds);
+  if (round == 0) seconds = options.warmup_seconds;
+  const auto block = [&](bool resident) {
+    LoadBlocks& blocks = resident ? book.device : book.load;
+    const auto watch = [&] {
+      if (const auto now = c.telemetry ? c.telemetry() : std::nullopt) blocks.telemetry.push_back(*now);
+    };
+    blocks.turns.push_back(resident ? c.load->resident_turn(seconds, least, watch)
+                                    : c.load->turn(seconds, least, watch));
+  };
+  const bool resident_first = both && round > 0 && round % 2 == 0;
+  block(resident_first);
+  if (both) block(!resident_first);
+}
+
+}  // namespace
 
 std::vector<Measurement> measure_load(std::vector<LoadCompetitor>& competitors, const MeasureOptions& options,
                                       const Progress& progress) {
@@ -90,19 +170,14 @@ std::vector<Measurement> measure_load(std::vector<LoadCompetitor>& competitors, 
                                             c.name, c.precision, c.load->batch(), c.load->sessions());
       if (progress && !progress(phase, round, rounds))
         throw Error(Stage::kInterrupted, "measuring", "stopped on request; nothing was written");
-      LoadTurn turn = c.load->turn(round == 0 ? options.warmup_seconds : options.min_seconds / rounds, least);
-      if (round == 0) continue;
-      books[i].turns.push_back(std::move(turn));
-      const auto device = c.load->device_ms(kDeviceRuns);
-      books[i].device_ms.insert(books[i].device_ms.end(), device.begin(), device.end());
-      if (const auto now = c.telemetry ? c.telemetry() : std::nullopt) books[i].telemetry.push_back(*now);
+      Book unkept;
+      take_turn(c, options, round, least, round == 0 ? unkept : books[i]);
     }
   }
   std::vector<Measurement> results;
   for (std::size_t i = 0; i < competitors.size(); ++i) {
     const LoadCompetitor& c = competitors[i];
-    results.push_back(
-        summarise_load(books[i].turns, books[i].device_ms, c.load->batch(), std::move(books[i].telemetry)));
+    results.push_back(summarise_load(books[i].load, books[i].device, c.load->batch()));
     results.back().engine = c.name;
     results.back().precision = c.precision;
     results.back().mode = name_of(c.kind);

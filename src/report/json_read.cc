@@ -68,6 +68,23 @@ Telemetry telemetry(const Json& t) {
   return result;
 }
 
+LoadHalf load_half(const Json& json) {
+  LoadHalf half;
+  half.images_per_second = number(json, "images_per_second");
+  half.block_seconds = number(json, "block_seconds");
+  half.sm_clock_min_mhz = number(json, "sm_clock_min_mhz");
+  half.sm_clock_median_mhz = number(json, "sm_clock_median_mhz");
+  half.power_median_w = number(json, "power_median_w");
+  half.throttle_reasons = json.value("throttle_reasons", std::uint64_t{0});
+  return half;
+}
+
+std::optional<AgainstDevice> against_device(const Json& row) {
+  const auto it = row.find("against_device");
+  if (it == row.end() || it->is_null()) return std::nullopt;
+  return AgainstDevice{list<double>(*it, "ratios"), load_half(it->at("load")), load_half(it->at("device"))};
+}
+
 Measurement measurement(const Json& row) {
   Measurement m;
   m.engine = text(row, "engine");
@@ -90,6 +107,7 @@ Measurement measurement(const Json& row) {
   m.images_per_second = number(row, "images_per_second");
   m.sessions = row.value("sessions", 1);
   if (const double share = number(row, "share_of_device"); share > 0) m.share_of_device = share;
+  m.against_device = against_device(row);
   m.round_medians_ms = list<double>(row, "round_medians_ms");
   m.samples_ms = list<double>(row, "quantiles_ms");  // not the runs themselves, but the same distribution
   m.warnings = list<std::string>(row, "warnings");

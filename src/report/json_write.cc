@@ -35,6 +35,15 @@ Json telemetry_json(const Telemetry& t) {
           {"throttle_reasons", t.throttle_reasons}};
 }
 
+Json half_json(const LoadHalf& half) {
+  return {{"images_per_second", number_or_null(half.images_per_second)},
+          {"block_seconds", number_or_null(half.block_seconds)},
+          {"sm_clock_min_mhz", number_or_null(half.sm_clock_min_mhz)},
+          {"sm_clock_median_mhz", number_or_null(half.sm_clock_median_mhz)},
+          {"power_median_w", number_or_null(half.power_median_w)},
+          {"throttle_reasons", half.throttle_reasons}};
+}
+
 void add_timed(Json& row, const Measurement& m, bool ran) {
   const Statistics& s = m.timed_statistics();
   const auto value = [&](double v) { return ran ? number_or_null(v) : Json(nullptr); };
@@ -50,6 +59,9 @@ void add_timed(Json& row, const Measurement& m, bool ran) {
   row["images_per_second"] = value(m.images_per_second);
   row["sessions"] = m.sessions;
   row["share_of_device"] = m.share_of_device > 0 ? value(m.share_of_device) : Json(nullptr);
+  if (const auto& against = m.against_device; against && ran)
+    row["against_device"] = {
+        {"ratios", against->ratios}, {"load", half_json(against->load)}, {"device", half_json(against->device)}};
 }
 
 void add_parts(Json& row, const Measurement& m, bool ran) {

@@ -20,7 +20,27 @@ class Load(CliTest):
             self.assertEqual("request under load", row["timed"])
             self.assertGreater(row["images_per_second"], 0)
             self.assertGreater(row["p99_ms"], 0)
+            self.assertNotIn("against_device", row)  # nothing to compare with where nothing is transferred
         self.assertIn("throughput x2", result.out)
+        self.fits(result.out)
+
+    def test_the_device_alone_is_measured_in_turns_with_the_load(self):
+        """Requests of 10 ms, 20 with their copies, so half of what the device computes alone."""
+        result = self.bench("--batch", 2, "--mode", "throughput", "--sessions", 2, "--json", "r.json",
+                            env={"FERRY_FAKE_MODE": "resident,throttled", "FERRY_FAKE_MS": "10,0,10"})
+        row = json.loads((self.folder / "r.json").read_text())["results"][0]
+        against = row["against_device"]
+        self.assertEqual(5, len(against["ratios"]))
+        self.assertEqual(sorted(against["ratios"])[2], row["share_of_device"])
+        self.assertTrue(0.35 < row["share_of_device"] < 0.7, row["share_of_device"])
+        self.assertGreater(against["device"]["images_per_second"], against["load"]["images_per_second"])
+        self.assertEqual((700, 4), (against["device"]["power_median_w"], against["load"]["throttle_reasons"]))
+        self.assertEqual((1000, 1000), (against["load"]["sm_clock_median_mhz"], against["device"]["sm_clock_min_mhz"]))
+        self.assertRegex(result.out, r"(?m)^- share of device, 5 turns of 0\.\d s each: 2 sessions with transfers against "
+                                     r"them computing only$")
+        self.assertRegex(" ".join(result.out.split()), r"% of what the device alone computes \(turns: [\d.]+ to [\d.]+\); with "
+                         r"transfers: \d+ images/s, 1000 MHz \(lowest 1000\), 700 W, power limit; computing only: \d+ images/s, 1000 MHz \(lowest "
+                         r"1000\), 700 W, power limit")
         self.fits(result.out)
 
     def test_the_number_of_sessions_is_found_and_explained(self):

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "backend_fixture.h"
 #include "ferry/compare.h"
 
@@ -37,7 +39,7 @@ TEST_F(LoadTest, EverySessionAnswersRight) {
     }
     for (const auto& outputs : load.outputs())
       EXPECT_TRUE(compare_outputs(outputs.at(0).view(), expected.view(), tolerance_for("fp32")).ok);
-    EXPECT_TRUE(load.device_ms(3).empty()) << "a CPU has no resident runs";
+    EXPECT_FALSE(load.has_resident()) << "a CPU has no device of its own";
   }
 }
 
@@ -118,8 +120,80 @@ TEST_F(LoadTest, CompetitorsTakeTurns) {
   EXPECT_EQ(results[1].mode, "end-to-end");
   EXPECT_EQ(results[1].engine, "B");
   EXPECT_GT(results[1].images_per_second, 0);
+  EXPECT_FALSE(results[0].against_device);
   const auto stop = [](const std::string&, std::int64_t, std::int64_t) { return false; };
   EXPECT_EQ(error_of([&] { measure_load(both, options, stop); }).stage(), Stage::kInterrupted);
+}
+
+TEST_F(LoadTest, AResidentTurnLeavesTheOutputsOfTheLastTurn) {
+  const Tensor expected = engine().new_session().run(input.view());
+  environment.set("FERRY_FAKE_MODE", "resident");
+  Load load(engine(), input.view(), LoadKind::kThroughput);
+  ASSERT_TRUE(load.has_resident());
+  load.set_sessions(2);
+  load.turn(0, 2);
+  environment.set("FERRY_FAKE_MODE", "resident,other_network");  // what it computes now must not be seen
+  for (const auto& spans : load.resident_turn(0, 4)) {
+    ASSERT_GE(spans.size(), 4u);
+    EXPECT_TRUE(std::isnan(spans[0].compute_ms)) << "two sessions compute at once";
+  }
+  for (const auto& outputs : load.outputs())
+    EXPECT_TRUE(compare_outputs(outputs.at(0).view(), expected.view(), tolerance_for("fp32")).ok);
+  load.set_sessions(1);
+  EXPECT_GT(load.resident_turn(0, 2)[0][0].compute_ms, 0);
+}
+
+TEST_F(LoadTest, TheCallerLooksWhileSessionsWork) {
+  Load load(engine(), input.view(), LoadKind::kThroughput);
+  load.set_sessions(2);
+  int looks = 0;
+  load.turn(0, 2, [&] { ++looks; });
+  EXPECT_EQ(looks, 1) << "once, however short the turn";
+  looks = 0;
+  load.turn(0.4, 2, [&] { ++looks; });
+  EXPECT_GE(looks, 2);
+  EXPECT_LE(looks, 8);
+  const auto fail = [] { throw Error(Stage::kMeasure, "", "no telemetry"); };
+  EXPECT_EQ(error_of([&] { load.turn(2, 1000, fail); }).cause(), "no telemetry");
+  EXPECT_EQ(load.turn(0, 2).size(), 2u) << "the sessions are still good";
+}
+
+// Requests of 10 ms, 20 with their copies: half of the device's rate. The times of single requests, which `share` was
+// made from once, would say that two sessions do all that the device can.
+TEST_F(LoadTest, TheDeviceAloneIsMeasuredInTurnsWithTheLoad) {
+  environment.set("FERRY_FAKE_MODE", "resident");
+  environment.set("FERRY_FAKE_MS", "10,0,10");
+  Load load(engine(), input.view(), LoadKind::kThroughput);
+  load.set_sessions(2);
+  int samples = 0, of_warming_up = 0;
+  const auto telemetry = [&samples] {
+    std::optional<Telemetry> now(Telemetry{});
+    now->sm_clock_mhz = samples++;
+    return now;
+  };
+  std::vector<LoadCompetitor> one{{"A", "fp32", &load, LoadKind::kThroughput, telemetry}};
+  MeasureOptions options;
+  options.rounds = 2;
+  options.min_seconds = options.warmup_seconds = 0.02;
+  options.least_block_seconds = 0.3;
+  const Measurement m = measure_load(one, options, [&](const std::string&, std::int64_t round, std::int64_t) {
+    if (round == 1) of_warming_up = samples;
+    return true;
+  })[0];
+  ASSERT_TRUE(m.against_device);
+  EXPECT_EQ(m.against_device->ratios.size(), 2u);
+  EXPECT_GT(m.share_of_device, 0.35);
+  EXPECT_LT(m.share_of_device, 0.7);
+  EXPECT_GT(m.against_device->load.block_seconds, 0.2) << "least_block_seconds";
+  EXPECT_NEAR(m.against_device->load.block_seconds, m.against_device->device.block_seconds, 0.1);
+  // Samples are numbered: with transfers, twice without, with transfers.
+  std::string order;
+  for (int i = of_warming_up; i < samples; ++i) {
+    const bool loaded = std::any_of(m.telemetry.begin(), m.telemetry.end(),
+                                    [i](const Telemetry& now) { return now.sm_clock_mhz == i; });
+    if (order.empty() || order.back() != (loaded ? 'L' : 'D')) order += loaded ? 'L' : 'D';
+  }
+  EXPECT_EQ(order, "LDL");
 }
 
 }  // namespace

@@ -53,6 +53,9 @@ TEST(ResultsJson, SurvivesARoundTrip) {
   ASSERT_EQ(back.rows.size(), c.rows.size());
   EXPECT_EQ(to_table(back, false), to_table(c, false));
   EXPECT_EQ(to_json(back), to_json(c));
+  ASSERT_TRUE(back.rows[1].measurement.against_device);
+  EXPECT_EQ(back.rows[1].measurement.against_device->load.sm_clock_min_mhz, 1440);
+  EXPECT_FALSE(back.rows[0].measurement.against_device);
 }
 
 TEST(ResultsJson, KeepsWhatPicturesSaid) {

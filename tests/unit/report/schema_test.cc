@@ -103,6 +103,9 @@ TEST(ResultsSchema, FindsWhatIsWrong) {
   changed["results"][0].erase("relative_error");
   EXPECT_THAT(Validator(schema()).problems(changed), testing::Not(testing::IsEmpty()));
   changed = results();
+  changed["results"][1]["against_device"]["load"].erase("images_per_second");
+  EXPECT_THAT(Validator(schema()).problems(changed), testing::Not(testing::IsEmpty()));
+  changed = results();
   changed["results"][0]["mode"] = "fast";
   EXPECT_THAT(Validator(schema()).problems(changed), testing::Not(testing::IsEmpty()));
 }
