@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "cuda/chains.h"
 #include "cuda/machine.h"
 #include "cuda/onnx_graph.h"
 #include "cuda/plan_file.h"
@@ -71,7 +72,8 @@ class Build {
     plan_.weights = weights_;
     // What opening will do: a plan that could not be opened must not be written.
     for (const PlannedBatch& batch : plan_.batches)
-      make_program(plan_.layers, batch.tiles, batch.places, weights_.size(), batch.images, target_.machine);
+      make_program(plan_.layers, batch.tiles, batch.places, weights_.size(), batch.images,
+                   in_clusters(target_.machine, batch.clusters));
     nvinfer::write_to(args_.plan, plan_head(plan_), "the plan");
     nvinfer::write_to(args_.plan, weights_.data(), weights_.size(), "the plan");
     nvinfer::write_to(args_.report_json, report(), "the build report");
@@ -80,6 +82,7 @@ class Build {
 
  private:
   static constexpr std::int64_t kBar = 1000;
+  static constexpr int kChainsLevel = 2;  // of optimization: from here on chains are tried; 1: tiles alone
 
   void step(std::int64_t done) const {
     if (args_.progress.step == nullptr) return;
@@ -98,7 +101,7 @@ class Build {
       plan_.batches.push_back({images, choice.tiles, {}, choice.ns / 1e6});
     }
     step(kBar / 100);
-    if (target_.device && options_.optimization_level.value_or(1) > 0) tune();
+    if (target_.device && level() > 0) tune();
   }
 
   /// Replaces the model's choice by what is quickest on this GPU. A failure leaves the model's.
@@ -107,18 +110,35 @@ class Build {
       Tuner tuner(plan_.layers, target_.machine, *target_.device, options_.timing_runs.value_or(Tuner::kRuns));
       std::int64_t batch = 0;
       for (PlannedBatch& planned : plan_.batches) {
-        const auto tuned = tuner.tune(planned.images, [&](std::int64_t done, std::int64_t all) {
+        const auto progress = [&](std::int64_t done, std::int64_t all) {
           step(kBar * 6 / 10 * (batch * all + done) / (all * static_cast<std::int64_t>(plan_.batches.size())));
-        });
+        };
+        const auto tuned = tuner.tune(planned.images, 0, progress);
         if (!tuned) return;
         planned.tiles = tuned->tiles;
-        tuned_[std::to_string(planned.images)] = {{"model_cycles", tuned->model_cycles},
-                                                  {"tuned_cycles", tuned->tuned_cycles}};
+        Json& cycles = tuned_[std::to_string(planned.images)];
+        cycles = {{"model_cycles", tuned->model_cycles}, {"tuned_cycles", tuned->tuned_cycles}};
+        if (level() > 1) try_chains(tuner, planned, tuned->tuned_cycles, cycles);
         ++batch;
       }
     } catch (const cuda::Error& error) {
       say(1, std::string("the tiles could not be measured on the GPU, the plan is made by the model: ") + error.what());
     }
+  }
+
+  int level() const { return options_.optimization_level.value_or(kChainsLevel); }
+
+  /// Chains where the GPU forms clusters, the network has some, and they are quicker than the grid's meetings.
+  void try_chains(Tuner& tuner, PlannedBatch& planned, double without, Json& cycles) const {
+    const int clusters = tuner.clusters();
+    if (schedule(plan_.layers, planned.images, clusters).size() == schedule(plan_.layers).size()) return;
+    const auto chained = tuner.tune(planned.images, clusters, [](std::int64_t, std::int64_t) {});
+    if (!chained) return;
+    cycles["clusters"] = clusters;
+    cycles["chained_cycles"] = chained->tuned_cycles;
+    if (chained->tuned_cycles >= without) return;
+    planned.tiles = chained->tiles;
+    planned.clusters = clusters;
   }
 
   void say(int severity, const std::string& line) const {

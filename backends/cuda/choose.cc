@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/chains.h"
 #include "cuda/tiles.h"
 #include "nvinfer/failure.h"
 
@@ -9,6 +10,7 @@ namespace ferry::latency {
 namespace {
 
 constexpr double kPoolCycles = 1500;
+constexpr double kChainCycles = 9500;  // bound by its weights: 2.2 MB for each cluster
 
 struct Candidate {
   Tile tile;
@@ -35,7 +37,7 @@ std::vector<Candidate> candidates(const Layers& layers, const Layer& layer, int 
 class Chooser {
  public:
   Chooser(const Layers& layers, int images, const Machine& machine)
-      : layers_(layers), images_(images), machine_(machine), room_(stack_room(layers, machine.shared_bytes)) {}
+      : layers_(layers), images_(images), machine_(machine), room_(stack_room(layers, machine)) {}
 
   std::vector<PhaseTiles> options_of(const std::vector<int>& phase) const {
     std::vector<PhaseTiles> all;
@@ -93,15 +95,19 @@ double weight_bytes(const Layers& layers) {
 
 std::vector<std::vector<PhaseTiles>> phase_tiles(const Layers& layers, int images, const Machine& machine,
                                                  std::size_t limit, double dearest) {
-  if (stack_room(layers, machine.shared_bytes) < kClassifierBytes)
+  if (stack_room(layers, machine) < kClassifierBytes)
     throw nvinfer::Failure("graph", "the network has too many layers for this GPU's shared memory",
                            "use --backend tensorrt for this model", FERRY_UNSUPPORTED);
   const Chooser chooser(layers, images, machine);
   std::vector<std::vector<PhaseTiles>> result;
-  for (const std::vector<int>& phase : schedule(layers)) {
+  for (const std::vector<int>& phase : schedule(layers, images, machine.clusters)) {
     std::vector<PhaseTiles>& options = result.emplace_back();
     if (layers.layers[static_cast<std::size_t>(phase[0])].kind != LayerKind::kConv) {
       options.push_back({std::vector<Tile>(phase.size()), kPoolCycles});
+      continue;
+    }
+    if (is_chain(layers, phase)) {
+      options.push_back({chain_tiles(layers, phase), kChainCycles});
       continue;
     }
     options = chooser.options_of(phase);
@@ -114,7 +120,7 @@ std::vector<std::vector<PhaseTiles>> phase_tiles(const Layers& layers, int image
 }
 
 Choice choose_tiles(const Layers& layers, int images, const Machine& machine) {
-  const auto phases = schedule(layers);
+  const auto phases = schedule(layers, images, machine.clusters);
   const auto options = phase_tiles(layers, images, machine, 1, 1);
   Choice choice;
   choice.tiles.resize(layers.layers.size());

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "cuda/chains.h"
 #include "cuda/executor.h"
 #include "cuda/machine.h"
 #include "cuda/support.h"
@@ -59,8 +60,13 @@ Engine::~Engine() {
 void Engine::upload() {
   std::string phases;
   for (const PlannedBatch& batch : plan_.batches) {
-    const Machine machine{device_.multiprocessors, device_.shared_bytes};
-    Table table{make_program(plan_.layers, batch.tiles, batch.places, plan_.weights.size(), batch.images, machine)};
+    const int wanted = batch.clusters, clusters = wanted > 0 ? kernel_->clusters() : 0;
+    if (clusters < wanted)
+      say(1, "the plan is for " + std::to_string(wanted) + " clusters of multiprocessors, this GPU forms " +
+                 std::to_string(clusters) + ": it may be slower than one made here");
+    const Machine machine = in_clusters({device_.multiprocessors, device_.shared_bytes}, clusters);
+    Table table{make_program(plan_.layers, batch.tiles, batch.places, plan_.weights.size(), batch.images, machine),
+                clusters > 0};
     const auto put = [&](const auto& rows) {
       const std::size_t at = phases.size();
       phases.append(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(rows[0]));
@@ -103,6 +109,7 @@ Net Engine::net_for(std::int64_t batch) const {
   net.convs = reinterpret_cast<const ConvDesc*>(tables + table.convs);
   net.count = static_cast<int>(table.program.phases.size());
   net.convs_count = static_cast<int>(table.program.convs.size());
+  net.exchange = table.program.exchange_bytes;
   net.weights = static_cast<const char*>(weights_.data());
   return net;
 }

@@ -4,15 +4,16 @@
 // among them; the ninth feeds them: it starts the weights of the next phase while this one is multiplied, says that the
 // block is done, waits for the grid and only then starts the activations.
 #pragma once
+#include "cuda/kernel/chain.cuh"
 #include "cuda/kernel/feeder.cuh"
 #include "cuda/kernel/multiply.cuh"
 #include "cuda/kernel/pools.cuh"
 
 namespace ferry::latency {
 
-template <bool INT8>
+template <bool INT8, bool CHAINS>
 __device__ __forceinline__ void work(const Net& net, const Shared s) {
-  uint32_t parity = 0;  // of the stacks' "full" barriers, a bit each
+  uint32_t parity = 0;  // of the stacks' "full" barriers, a bit each; of the two of a chain's exchange, bits 2 and 3
 #pragma unroll 1
   for (int p = 0; p < net.count; ++p) {
     const Phase& ph = phase_table()[p];
@@ -26,6 +27,15 @@ __device__ __forceinline__ void work(const Net& net, const Shared s) {
           bar_arrive(kDone, kBlock);
           return;
         }
+#ifdef FERRY_BULK
+    } else if (CHAINS && ph.kind == kPhaseChain) {
+      if (!has_work(ph)) continue;
+      parity = chain<INT8>(net, s, ph, parity, phase);
+      if (parity == kGivenUp) {
+        bar_arrive(kDone, kBlock);
+        return;
+      }
+#endif
     } else if (ph.kind == kPhaseFc) {
       if (!fully_connected(net, s.low, ph)) return;
     } else {
@@ -44,10 +54,10 @@ __device__ __forceinline__ void work(const Net& net, const Shared s) {
   }
 }
 
-template <bool INT8>
+template <bool INT8, bool CHAINS>
 __device__ __forceinline__ void run(const Net& net) {
   Shared s;
-  s.low = head() + table_bytes(net.count, net.convs_count);
+  s.low = head() + table_bytes(net.count, net.convs_count) + net.exchange;
   uint32_t size;
   asm volatile("mov.u32 %0, %%dynamic_smem_size;" : "=r"(size));
   s.high = head() + size / 1024 * 1024;
@@ -62,23 +72,43 @@ __device__ __forceinline__ void run(const Net& net) {
     for (int q = 0; q < 2; ++q)
       mbar_init(head() + kFull + q * 8, kFullArrivals), mbar_init(head() + kEmpty + q * 8, kWarps);
 #ifdef FERRY_BULK
+    for (int q = 0; q < 2; ++q) mbar_init(head() + kExchange + q * 8, 1);
     asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
 #endif
   }
   __syncthreads();
   if (threadIdx.x >= kThreads)
-    feed(net, s);
+    feed<CHAINS>(net, s);
   else
-    work<INT8>(net, s);
+    work<INT8, CHAINS>(net, s);
+#ifdef FERRY_BULK
+  if (CHAINS) {
+    __syncwarp();
+    leave_cluster();
+  }
+#endif
 }
 
 }  // namespace ferry::latency
 
 extern "C" __global__ void __launch_bounds__(ferry::latency::kBlock, 1)
     ferry_resnet(const __grid_constant__ ferry::latency::Net net) {
-  ferry::latency::run<false>(net);
+  ferry::latency::run<false, false>(net);
 }
 extern "C" __global__ void __launch_bounds__(ferry::latency::kBlock, 1)
     ferry_resnet_int8(const __grid_constant__ ferry::latency::Net net) {
-  ferry::latency::run<true>(net);
+  ferry::latency::run<true, false>(net);
+}
+// With chains, in clusters: kernels of their own, because calls take registers from all phases.
+extern "C" __global__ void __launch_bounds__(ferry::latency::kBlock, 1)
+    ferry_resnet_chained(const __grid_constant__ ferry::latency::Net net) {
+#ifdef FERRY_BULK
+  ferry::latency::run<false, true>(net);
+#endif
+}
+extern "C" __global__ void __launch_bounds__(ferry::latency::kBlock, 1)
+    ferry_resnet_int8_chained(const __grid_constant__ ferry::latency::Net net) {
+#ifdef FERRY_BULK
+  ferry::latency::run<true, true>(net);
+#endif
 }

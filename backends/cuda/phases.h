@@ -4,6 +4,10 @@
 // A phase holds one or two convolutions (the second is a block's downsample). A convolution is cut into mt x nt tiles,
 // a tile's K into passes; a (tile, pass) is an item. Items use two stacks of shared memory in turn, an even item from
 // the bottom, an odd one from the top, so that one item's data arrive while the one before it is multiplied.
+//
+// Or it is a chain: two or three convolutions that follow each other, of which a cluster of blocks takes some pixels
+// through all (chains.h). Each block has an eighth of the channels, and what one makes for all goes through their
+// shared memory: the 3x3's results are gathered, the last one's sums are exchanged in parts.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +15,7 @@
 namespace ferry::latency {
 
 enum : int { kConv1x1 = 0, kConv3x3 = 1, kStem = 2 };
-enum : int { kPhaseConv = 0, kPhaseMaxPool = 1, kPhaseAvgPool = 2, kPhaseFc = 3 };
+enum : int { kPhaseConv = 0, kPhaseMaxPool = 1, kPhaseAvgPool = 2, kPhaseFc = 3, kPhaseChain = 4 };
 inline constexpr std::uint32_t kNone = 0xffffffffu;
 
 /// Flags of a convolution: what it reads (activations and weights) and what it writes is int8, not float16. In an INT8
@@ -59,11 +63,12 @@ constexpr int out_pitch(const ConvDesc& c) { return c.flags & kInt8Out ? int8_pi
 inline std::uint32_t magic(std::uint32_t d) { return d > 1 ? 0xffffffffu / d + 1 : 0; }
 
 struct alignas(16) Phase {
-  int kind, convs, tiles, tiles0;  // tiles0: tiles of conv[0], which come first
-  int conv[2];                     // indices of the convolutions
-  int item0;                       // items of a block before this phase
-  int per_tile;                    // items a tile takes: the larger of the convolutions' passes
-  int H, W, C, batch;              // pools and the classifier (H: classes); C as a convolution's
+  std::int16_t kind, convs;
+  int tiles, tiles0;   // tiles0: tiles of conv[0], which come first; of a chain: blocks that work
+  int conv[3];         // indices of the convolutions
+  int item0;           // items of a block before this phase
+  int per_tile;        // items a tile takes: the larger of the convolutions' passes; of a chain: all that a block takes
+  int H, W, C, batch;  // pools and the classifier (H: classes); C as a convolution's
   std::uint32_t in, out, bias;
   std::uint32_t int8;  // max pooling: of int8
   std::uint64_t weights;
@@ -76,9 +81,18 @@ inline constexpr int kBlock = kThreads + 32;
 inline constexpr int kShards = 8, kShardStride = 64;  // the grid's counter, in parts 256 bytes from each other
 inline constexpr int kMaxImages = 8;                  // of one launch
 
-// Shared memory: zeros at 0 and 32, 16 bytes each (what a padded tap reads), the barriers of the two stacks, a flag;
-// then the table of phases and convolutions; then the stacks.
-inline constexpr int kFull = 16, kEmpty = 48, kFailed = 64, kTable = 80;
+// A cluster's blocks and what they take through a chain: pixels, and the channels of the inner and outer tensors.
+inline constexpr int kCluster = 8, kChainPixels = 16, kChainInner = 256, kChainOuter = 1024;
+
+// Shared memory: zeros at 0 and 32, 16 bytes each (what a padded tap reads), the barriers of the two stacks, a flag,
+// the two barriers of a chain's exchange; then the table of phases and convolutions; then what a chain exchanges, if
+// there is one; then the stacks.
+inline constexpr int kFull = 16, kEmpty = 48, kFailed = 64, kExchange = 72, kTable = 96;
+// Of a chain: the 3x3's results of all blocks, parts of sums from all blocks, a block's own results between.
+inline constexpr int kGatheredBytes = kChainPixels * kChainInner * 2, kPartsBytes = kChainPixels * kChainInner * 4,
+                     kOwnBytes = kChainPixels * kChainOuter / kCluster * 2,
+                     kExchangeBytes = kGatheredBytes + kPartsBytes + kOwnBytes;
+static_assert(kGatheredBytes % 1024 == 0 && kPartsBytes % 1024 == 0 && kExchangeBytes % 1024 == 0);
 inline constexpr int kClassifierBytes = kWarps * 4096 + 8192;  // of the stacks' room
 constexpr int table_bytes(int phases, int convs) {
   return (kTable + phases * static_cast<int>(sizeof(Phase)) + convs * static_cast<int>(sizeof(ConvDesc)) + 1023) /
@@ -91,6 +105,7 @@ struct Net {
   const ConvDesc* convs;
   const char* maps;  // 128 bytes each; only the copy engine of compute capability 9.0 and later reads them
   int count, convs_count;
+  int exchange;  // bytes between the table and the stacks: kExchangeBytes where there are chains, or 0
   const char* weights;
   char* arena;
   const float* input;  // [batch, 3, height, width]

@@ -13,8 +13,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr char kMagic[] = "ferrylat";
-// Goes up when the order of the packed weights or the meaning of a tile changes.
-constexpr std::uint32_t kFormat = 2;
+// Goes up when the order of the packed weights, the meaning of a tile or what a batch says changes.
+constexpr std::uint32_t kFormat = 3;
 constexpr std::size_t kPreamble = 32, kAlignment = 256, kMaxLayers = 4096;
 
 struct Preamble {
@@ -84,7 +84,11 @@ Json batch_json(const PlannedBatch& batch) {
   Json tiles = Json::array(), places = Json::array();
   for (const Tile& t : batch.tiles) tiles.push_back({t.mf, t.nf, t.wm, t.wn, t.passes});
   for (const Place& place : batch.places) places.push_back({place.weights, place.bias});
-  return {{"images", batch.images}, {"predicted_ms", batch.predicted_ms}, {"tiles", tiles}, {"places", places}};
+  return {{"images", batch.images},
+          {"predicted_ms", batch.predicted_ms},
+          {"clusters", batch.clusters},
+          {"tiles", tiles},
+          {"places", places}};
 }
 
 Json describe(const Plan& plan) {
@@ -153,6 +157,7 @@ PlannedBatch read_batch(const Json& json) {
   PlannedBatch batch;
   batch.images = whole(json.at("images"));
   batch.predicted_ms = json.at("predicted_ms").get<double>();
+  batch.clusters = whole(json.at("clusters"));
   for (const Json& t : json.at("tiles"))
     batch.tiles.push_back({whole(t.at(0)), whole(t.at(1)), whole(t.at(2)), whole(t.at(3)), whole(t.at(4))});
   for (const Json& place : json.at("places")) batch.places.push_back({offset(place.at(0)), offset(place.at(1))});
@@ -184,6 +189,7 @@ void check_batches(const Plan& plan) {
   int before = 0;
   for (const PlannedBatch& batch : plan.batches) {
     if (batch.images <= before || batch.images > kMaxImages) damaged("its batch sizes are not in order");
+    if (batch.clusters < 0 || batch.clusters > 1 << 16) damaged("it is for an impossible number of clusters");
     if (batch.tiles.size() != plan.layers.layers.size() || batch.places.size() != plan.layers.layers.size())
       damaged("a batch has tiles or weights for another number of layers");
     before = batch.images;

@@ -25,6 +25,7 @@ struct PlannedBatch {
   std::vector<Tile> tiles;    // one for each layer
   std::vector<Place> places;  // one for each layer; batches whose tiles read the same packing may share them
   double predicted_ms = 0;    // by the model, on the GPU that the plan was made for
+  int clusters = 0;           // with chains for so many (chains.h), all that the GPU forms; 0: without
   bool operator==(const PlannedBatch&) const = default;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cuda/boxes.h"
+#include "cuda/chains.h"
 #include "cuda/pack.h"
 #include "nvinfer/failure.h"
 
@@ -46,8 +47,8 @@ class Maker {
         weight_bytes_(weight_bytes),
         images_(images),
         blocks_(machine.multiprocessors),
-        room_(stack_room(layers, machine.shared_bytes)),
-        phases_(schedule(layers)) {
+        room_(stack_room(layers, machine)),
+        phases_(schedule(layers, images, machine.clusters)) {
     std::uint64_t total = 0;
     offsets_ = place_tensors(layers, phases_, images, total);
     if (total >= std::uint64_t{1} << 31)
@@ -57,6 +58,7 @@ class Maker {
       throw nvinfer::Failure("plan", "the network has too many layers for this GPU's shared memory",
                              "use --backend tensorrt on this GPU", FERRY_UNSUPPORTED);
     program_.arena_bytes = total;
+    program_.exchange_bytes = machine.clusters > 0 ? kExchangeBytes : 0;
   }
 
   Program make() {
@@ -65,7 +67,9 @@ class Maker {
       phase.batch = images_;
       phase.item0 = items_;
       const std::size_t first = static_cast<std::size_t>(members.front());
-      if (layers_.layers[first].kind == LayerKind::kConv)
+      if (is_chain(layers_, members))
+        describe_chain(members, phase);
+      else if (layers_.layers[first].kind == LayerKind::kConv)
         describe_convs(members, phase);
       else
         describe_other(first, phase);
@@ -94,13 +98,36 @@ class Maker {
       program_.convs.push_back(conv);
     }
     items_ += waves(phase.tiles, blocks_) * phase.per_tile;
-    // What the blocks bring into L2 ahead of time: as far as the phase's weights lie together.
-    const ConvDesc& front = program_.convs[static_cast<std::size_t>(phase.conv[0])];
-    const ConvDesc& back = program_.convs.back();
-    phase.weights = front.weights;
-    phase.weight_bytes = packed_bytes(front);
-    if (back.weights > front.weights && back.weights - front.weights <= packed_bytes(front) + 65536)
-      phase.weight_bytes = back.weights + packed_bytes(back) - front.weights;
+    describe_prefetch(phase);
+  }
+
+  /// A block takes one share of each convolution. Its tiles must be the ones that the kernel's chains are written for.
+  void describe_chain(const std::vector<int>& members, Phase& phase) {
+    const std::vector<Tile> tiles = chain_tiles(layers_, members);
+    phase.kind = kPhaseChain;
+    for (std::size_t k = 0; k < members.size(); ++k) {
+      const auto member = static_cast<std::size_t>(members[k]);
+      if (!(tiles_[member] == tiles[k])) damaged(layers_.layers[member], "was planned with other tiles than a chain's");
+      const ConvDesc conv = describe(member);
+      phase.conv[phase.convs++] = conv.map;
+      phase.per_tile += k == 2 ? 1 : conv.passes;
+      program_.convs.push_back(conv);
+    }
+    phase.tiles = phase.tiles0 = waves(program_.convs.back().M, kChainPixels) * kCluster;
+    items_ += phase.per_tile;
+    describe_prefetch(phase);
+  }
+
+  /// What the blocks bring into L2 ahead of time: as far as the phase's weights lie together.
+  void describe_prefetch(Phase& phase) const {
+    const auto conv = [&](int k) { return program_.convs[static_cast<std::size_t>(phase.conv[k])]; };
+    phase.weights = conv(0).weights;
+    phase.weight_bytes = packed_bytes(conv(0));
+    for (int k = 1; k < phase.convs; ++k) {
+      const std::uint64_t end = phase.weights + phase.weight_bytes, next = conv(k).weights;
+      if (next < end || next > end + 65536) return;
+      phase.weight_bytes = next + packed_bytes(conv(k)) - phase.weights;
+    }
   }
 
   ConvDesc describe(std::size_t i) {
@@ -218,7 +245,7 @@ std::vector<Place> lay_weights(const Layers& layers, const std::vector<Tile>& ti
     const Layer& layer = layers.layers[i];
     Place place;
     if (layer.kind == LayerKind::kConv) {
-      const auto conv = describe_conv(layers, layer, tiles[i], images, stack_room(layers, machine.shared_bytes));
+      const auto conv = describe_conv(layers, layer, tiles[i], images, stack_room(layers, machine));
       place = {put(packed_bytes(*conv)), put(static_cast<std::size_t>(conv->N) * 8)};
     } else if (layer.kind == LayerKind::kDense) {
       const auto classes = static_cast<std::size_t>(layers.out(layer).channels);

@@ -20,10 +20,12 @@ struct Program {
   std::vector<Phase> phases;
   std::vector<ConvDesc> convs;
   std::size_t arena_bytes = 0;  // activations of all images
+  int exchange_bytes = 0;       // of shared memory, for chains
 };
 
-/// For a batch of `images` on `machine`. `layers` must have passed check_layers; tiles and places may be anything: what
-/// does not fit the kernel, the GPU's shared memory or `weight_bytes` throws nvinfer::Failure.
+/// For a batch of `images` on `machine`, with the chains that it can run. `layers` must have passed check_layers; tiles
+/// and places may be anything: what does not fit the kernel, the GPU's shared memory or `weight_bytes` throws
+/// nvinfer::Failure.
 Program make_program(const Layers& layers, const std::vector<Tile>& tiles, const std::vector<Place>& places,
                      std::size_t weight_bytes, int images, const Machine& machine);
 

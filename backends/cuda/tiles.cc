@@ -150,11 +150,12 @@ std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, 
   return d;
 }
 
-int stack_room(const Layers& layers, int shared_bytes) {
+int stack_room(const Layers& layers, const Machine& machine) {
   int convs = 0;
   for (const Layer& layer : layers.layers) convs += layer.kind == LayerKind::kConv;
-  const int room = shared_bytes / 1024 - table_bytes(static_cast<int>(schedule(layers).size()), convs) / 1024;
-  return room * 1024;
+  // Chains make fewer phases: the kernel then has more room than this.
+  const int tables = table_bytes(static_cast<int>(schedule(layers).size()), convs);
+  return (machine.shared_bytes / 1024 - tables / 1024) * 1024 - (machine.clusters > 0 ? kExchangeBytes : 0);
 }
 
 double phase_cost(const ConvDesc& d, const Machine& machine, int wave_count, int room) {

@@ -24,6 +24,7 @@ struct Machine {
   double store = 0.18;          // and so much for each of its elements
   double weights_share = 0.15;  // of the first item's time of weights that is not hidden
   double meeting = 1500;        // of the grid, between phases
+  int clusters = 0;             // that run chains (chains.h); if any, `multiprocessors` are those in clusters
 };
 
 /// A tile is wm*mf*16 pixels by wn*nf*8 channels; what is left of the eight warps splits K. `passes` cuts the input
@@ -52,9 +53,9 @@ inline int slices_of(const ConvDesc& conv) { return conv.kind == kStem ? 1 : con
 /// it so (divisibility, a tile that is no power of two, a stack larger than `room`). Takes any numbers.
 std::optional<ConvDesc> describe_conv(const Layers& layers, const Layer& layer, const Tile& tile, int images, int room);
 
-/// Bytes of shared memory that the tables leave to the two stacks. An item whose stack takes more than half of it waits
-/// for the one before, and the one behind for it.
-int stack_room(const Layers& layers, int shared_bytes);
+/// Bytes of shared memory that the tables and what chains exchange leave to the two stacks. An item whose stack takes
+/// more than half of it waits for the one before, and the one behind for it.
+int stack_room(const Layers& layers, const Machine& machine);
 
 /// Cycles of a phase in which a block takes `wave_count` of these tiles, from the first byte asked for to the last
 /// stored, by the model; the stacks share `room` bytes.
@@ -65,9 +66,9 @@ struct PhaseTiles {
   std::vector<Tile> tiles;  // one for each of its layers
   double cycles = 0;        // by the model
 };
-/// For each phase, in the order of schedule(), the ways to cut it, the cheapest by the model first: at most `limit`,
-/// and none more than `dearest` times as dear as the first. Throws nvinfer::Failure naming a layer that fits in no
-/// shape.
+/// For each phase, in the order of schedule() with the machine's chains, the ways to cut it, the cheapest by the model
+/// first: at most `limit`, and none more than `dearest` times as dear as the first. Throws nvinfer::Failure naming a
+/// layer that fits in no shape.
 std::vector<std::vector<PhaseTiles>> phase_tiles(const Layers& layers, int images, const Machine& machine,
                                                  std::size_t limit, double dearest);
 

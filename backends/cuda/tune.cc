@@ -5,6 +5,7 @@
 #include <map>
 #include <numeric>
 
+#include "cuda/chains.h"
 #include "cuda/loaded.h"
 #include "cuda/pack.h"
 #include "cuda/watchdog.h"
@@ -44,21 +45,23 @@ double median(std::vector<double>& values) {
 /// Memory of a launch, as large as any asked for so far.
 class Tuner::Bench {
  public:
-  Bench(const Layers& layers, const Machine& machine, const cuda::DeviceInfo& device, int runs)
+  Bench(const Layers& layers, const cuda::DeviceInfo& device, int runs)
       : layers_(layers),
-        machine_(machine),
         device_(device),
         runs_(runs),
         context_(device.index),
         current_(context_),
         kernel_(device, layers.int8()) {}
 
+  int clusters() const { return kernel_.clusters(); }
+
   /// Cycles of each phase, the median of the runs; nothing where the GPU tells no time.
-  std::vector<double> measure(const std::vector<Tile>& tiles, int images) {
+  std::vector<double> measure(const std::vector<Tile>& tiles, int images, const Machine& machine) {
     std::size_t weight_bytes = 0;
-    const std::vector<Place> places = lay_weights(layers_, tiles, images, machine_, weight_bytes);
-    const Program program = make_program(layers_, tiles, places, weight_bytes, images, machine_);
+    const std::vector<Place> places = lay_weights(layers_, tiles, images, machine, weight_bytes);
+    const Program program = make_program(layers_, tiles, places, weight_bytes, images, machine);
     Net net = prepare(program, weight_bytes, images);
+    in_clusters_ = machine.clusters > 0;
     std::vector<std::vector<double>> cycles(program.phases.size());
     for (int i = -kWarmUp; i < runs_; ++i) {
       const std::vector<long long> clocks = launch(net);
@@ -113,6 +116,7 @@ class Tuner::Bench {
     net.convs = static_cast<const ConvDesc*>(convs_.data());
     net.count = static_cast<int>(program.phases.size());
     net.convs_count = static_cast<int>(program.convs.size());
+    net.exchange = program.exchange_bytes;
     net.weights = static_cast<const char*>(weights_.data());
     net.input = static_cast<const float*>(input_.data());
     net.output = static_cast<float*>(output_.data());
@@ -127,7 +131,7 @@ class Tuner::Bench {
     void* arguments[] = {&net};
     std::vector<long long> clocks(static_cast<std::size_t>(net.count) + 1);
     *static_cast<unsigned*>(failed_.data()) = 0;
-    cuda::launch(kernel_.function(), kernel_.launch(), arguments, stream_.handle());
+    cuda::launch(kernel_.function(in_clusters_), kernel_.launch(in_clusters_), arguments, stream_.handle());
     cuda::copy_to_host(clocks.data(), clocks_.data(), clocks.size() * sizeof(long long), stream_.handle());
     stream_.synchronize();
     if (*static_cast<const volatile unsigned*>(failed_.data()) != 0)
@@ -137,24 +141,27 @@ class Tuner::Bench {
   }
 
   const Layers& layers_;
-  const Machine& machine_;
   cuda::DeviceInfo device_;
   int runs_;
   cuda::Context context_;
   cuda::Current current_;
   LoadedKernel kernel_;
+  bool in_clusters_ = false;
   cuda::Stream stream_;
   cuda::DeviceBuffer weights_, arena_, input_, output_, clocks_, phases_, convs_, maps_;
   cuda::PinnedBuffer failed_{sizeof(unsigned)};
 };
 
 Tuner::Tuner(const Layers& layers, const Machine& machine, const cuda::DeviceInfo& device, int runs)
-    : layers_(layers), machine_(machine), bench_(std::make_unique<Bench>(layers_, machine_, device, runs)) {}
+    : layers_(layers), machine_(machine), bench_(std::make_unique<Bench>(layers_, device, runs)) {}
 Tuner::~Tuner() = default;
 
-std::optional<Tuned> Tuner::tune(int images, const std::function<void(std::int64_t, std::int64_t)>& step) {
-  const auto phases = schedule(layers_);
-  const auto ways = phase_tiles(layers_, images, machine_, kWays, kDearest);
+int Tuner::clusters() const { return bench_->clusters(); }
+
+std::optional<Tuned> Tuner::tune(int images, int clusters, const Step& step) {
+  const Machine machine = in_clusters(machine_, clusters);
+  const auto phases = schedule(layers_, images, clusters);
+  const auto ways = phase_tiles(layers_, images, machine, kWays, kDearest);
   std::size_t most = 1;
   for (const auto& of_phase : ways) most = std::max(most, of_phase.size());
   const auto tiles_of = [&](const std::function<std::size_t(std::size_t phase)>& which) {
@@ -167,7 +174,7 @@ std::optional<Tuned> Tuner::tune(int images, const std::function<void(std::int64
   std::map<std::vector<int>, std::vector<double>> cycles;  // by likeness, of each way
   for (std::size_t way = 0; way < most; ++way) {
     const auto which = [&](std::size_t p) { return way < ways[p].size() ? way : 0; };
-    const std::vector<double> measured = bench_->measure(tiles_of(which), images);
+    const std::vector<double> measured = bench_->measure(tiles_of(which), images, machine);
     if (measured.empty()) return std::nullopt;
     for (std::size_t p = 0; p < phases.size(); ++p) {
       std::vector<double>& of_kind = cycles[likeness(layers_, phases[p])];
@@ -184,7 +191,7 @@ std::optional<Tuned> Tuner::tune(int images, const std::function<void(std::int64
   Tuned tuned{tiles_of(quickest)};
   const std::vector<Tile> by_model = tiles_of([](std::size_t) { return 0; });
   const auto total = [&](const std::vector<Tile>& tiles) {
-    const std::vector<double> measured = bench_->measure(tiles, images);
+    const std::vector<double> measured = bench_->measure(tiles, images, machine);
     return std::accumulate(measured.begin(), measured.end(), 0.0);
   };
   tuned.model_cycles = total(by_model);

@@ -27,9 +27,14 @@ class Tuner {
   Tuner(const Tuner&) = delete;
   ~Tuner();
 
-  /// Nothing where the GPU does not tell the time (an emulated one). `step` is told how many ways of how many are
-  /// measured, and may throw. Throws nvinfer::Failure and cuda::Error.
-  std::optional<Tuned> tune(int images, const std::function<void(std::int64_t done, std::int64_t all)>& step);
+  using Step = std::function<void(std::int64_t done, std::int64_t all)>;
+
+  /// How many clusters this GPU forms; 0: none.
+  int clusters() const;
+  /// With the chains that `clusters` clusters can run; 0: without. Nothing where the GPU does not tell the
+  /// time (an emulated one). `step` is told how many ways of how many are measured, and may throw. Throws
+  /// nvinfer::Failure and cuda::Error.
+  std::optional<Tuned> tune(int images, int clusters, const Step& step);
 
  private:
   class Bench;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <map>
 
+#include "cuda/chains.h"
 #include "cuda/pack.h"
 
 namespace ferry::latency {
@@ -10,8 +11,7 @@ namespace {
 
 class Packer {
  public:
-  Packer(const ReadLayers& read, const Machine& machine)
-      : read_(read), room_(stack_room(read.layers, machine.shared_bytes)) {}
+  Packer(const ReadLayers& read, const Machine& machine) : read_(read), machine_(machine) {}
 
   Place pack(std::size_t i, const PlannedBatch& batch) {
     const Layer& layer = read_.layers.layers[i];
@@ -33,7 +33,8 @@ class Packer {
     const Layer& layer = layers.layers[i];
     const LayerWeights& from = read_.weights[i];
     const int in = layers.in(layer).channels, out = layers.out(layer).channels;
-    const auto conv = describe_conv(layers, layer, batch.tiles[i], batch.images, room_);
+    const auto conv = describe_conv(layers, layer, batch.tiles[i], batch.images,
+                                    stack_room(layers, in_clusters(machine_, batch.clusters)));
     const bool int8 = conv->flags & kInt8In;
     Place place;
     place.weights = put(pack_conv(*conv, out, in, layer.kernel, int8 ? std::string(from.weights) : halves(from)));
@@ -72,7 +73,7 @@ class Packer {
   }
 
   const ReadLayers& read_;
-  int room_;
+  const Machine& machine_;
 };
 
 }  // namespace
@@ -80,20 +81,20 @@ class Packer {
 std::string pack_weights(const ReadLayers& read, const Machine& machine, std::vector<PlannedBatch>& batches,
                          const std::function<void(std::int64_t, std::int64_t)>& step) {
   Packer packer(read, machine);
-  std::map<std::vector<int>, std::vector<Place>> packed;  // by the phase and its tiles' channels
-  const auto phases = schedule(read.layers);
+  std::map<std::vector<int>, std::vector<Place>> packed;  // by the layers of a phase and their tiles' channels
   std::int64_t done = 0;
   for (PlannedBatch& batch : batches) {
     batch.places.assign(read.layers.layers.size(), {});
-    for (std::size_t p = 0; p < phases.size(); ++p) {
-      std::vector<int> key{static_cast<int>(p)};
-      for (const int i : phases[p]) key.push_back(batch.tiles[static_cast<std::size_t>(i)].channels());
+    const auto phases = schedule(read.layers, batch.images, batch.clusters);
+    for (const std::vector<int>& phase : phases) {
+      std::vector<int> key = phase;
+      for (const int i : phase) key.push_back(batch.tiles[static_cast<std::size_t>(i)].channels());
       std::vector<Place>& places = packed[key];
-      for (std::size_t k = places.size(); k < phases[p].size(); ++k)
-        places.push_back(packer.pack(static_cast<std::size_t>(phases[p][k]), batch));
-      for (std::size_t k = 0; k < places.size(); ++k) batch.places[static_cast<std::size_t>(phases[p][k])] = places[k];
-      step(++done, static_cast<std::int64_t>(batches.size() * phases.size()));
+      for (std::size_t k = places.size(); k < phase.size(); ++k)
+        places.push_back(packer.pack(static_cast<std::size_t>(phase[k]), batch));
+      for (std::size_t k = 0; k < places.size(); ++k) batch.places[static_cast<std::size_t>(phase[k])] = places[k];
     }
+    step(++done, static_cast<std::int64_t>(batches.size()));
   }
   return std::move(packer.bytes);
 }

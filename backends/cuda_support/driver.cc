@@ -1,6 +1,7 @@
 #include "cuda_support/driver.h"
 
 #include <cstdlib>
+#include <type_traits>
 
 #include "cuda_support/error.h"
 #include "cuda_support/shared_library.h"
@@ -63,8 +64,12 @@ std::string load_driver(const std::string& path, Driver& driver) {
   if (driver.name == nullptr) return "the NVIDIA driver is too old: " + path + " lacks " #name " (CUDA 11.4 has it)";
   FERRY_CUDA_FUNCTIONS(FERRY_FIND)
 #undef FERRY_FIND
-  driver.cuTensorMapEncodeTiled =
-      reinterpret_cast<decltype(driver.cuTensorMapEncodeTiled)>(library.symbol("cuTensorMapEncodeTiled"));
+  const auto optional = [&](auto& function, const char* name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(library.symbol(name));
+  };
+  optional(driver.cuTensorMapEncodeTiled, "cuTensorMapEncodeTiled");
+  optional(driver.cuLaunchKernelEx, "cuLaunchKernelEx");
+  optional(driver.cuOccupancyMaxActiveClusters, "cuOccupancyMaxActiveClusters");
   return {};
 }
 

@@ -61,7 +61,10 @@ struct Driver {
 #define FERRY_DECLARE(name) decltype(&::name) name = nullptr;
   FERRY_CUDA_FUNCTIONS(FERRY_DECLARE)
 #undef FERRY_DECLARE
-  decltype(&::cuTensorMapEncodeTiled) cuTensorMapEncodeTiled = nullptr;  // of CUDA 12; absent from older drivers
+  // Of CUDA 12; absent from older drivers.
+  decltype(&::cuTensorMapEncodeTiled) cuTensorMapEncodeTiled = nullptr;
+  decltype(&::cuLaunchKernelEx) cuLaunchKernelEx = nullptr;
+  decltype(&::cuOccupancyMaxActiveClusters) cuOccupancyMaxActiveClusters = nullptr;
 };
 
 /// Fills `driver` from the library at `path`; on failure returns the reason (library missing, or which function it

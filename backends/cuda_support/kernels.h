@@ -46,6 +46,7 @@ struct Launch {
   std::array<unsigned, 3> grid{1, 1, 1}, block{1, 1, 1};
   unsigned shared_bytes = 0;  // dynamic; more than 48 KB must have been allowed
   bool cooperative = false;   // all blocks at the same time, or an error
+  unsigned cluster = 1;       // blocks that share a cluster, along the grid's first dimension; compute capability 9.0
 };
 
 /// Enqueues a kernel. `arguments` points to each parameter's value, which is copied before this returns.
@@ -54,5 +55,7 @@ void launch(CUfunc_st* function, const Launch& how, void** arguments, CUstream_s
 void allow_shared(CUfunc_st* function, unsigned bytes);
 /// Blocks of this shape that fit on one multiprocessor at the same time.
 int resident_blocks(CUfunc_st* function, unsigned threads, unsigned shared_bytes);
+/// Clusters of this launch that run at the same time; 0 where GPU or driver know none.
+int resident_clusters(CUfunc_st* function, const Launch& how);
 
 }  // namespace ferry::cuda

@@ -1,7 +1,7 @@
 // Where the cycles of a run of ferry's latency engine go. The kernel is compiled with clock stamps, which cost a
 // little: the shares count, not the sum.
 //
-//   gpu_latency_trace [BATCH] [MODEL.onnx]     without a model: ResNet-101 at 224 with seeded weights
+//   gpu_latency_trace [BATCH] [MODEL.onnx|int8]     without a model: ResNet-101 at 224 with seeded weights
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <string_view>
 
 #include "cuda/executor.h"
 #include "cuda_support/stream.h"
@@ -39,8 +40,13 @@ struct Stamps {
 };
 
 /// `next`: the block's stamps of the phase behind, or null. The classifier and the pools set only what they have.
-Cycles cycles_of(Stamps here, const long long* next, bool first, bool conv) {
+Cycles cycles_of(Stamps here, const long long* next, bool first, bool conv, bool chain) {
   Cycles c{};
+  if (chain) {  // more of it below the table
+    c[kActivations] = here.between(11, 0);
+    c[kProducts] = here.between(0, 4);
+    return c;
+  }
   if (!first) c[kMeeting] = here.between(9, 10);
   const double done = next != nullptr ? static_cast<double>(next[9]) : static_cast<double>(here.at[5]);
   if (!conv) {
@@ -56,7 +62,26 @@ Cycles cycles_of(Stamps here, const long long* next, bool first, bool conv) {
   return c;
 }
 
+/// The steps of a chain (kernel/chain.cuh), each from the stamp before it.
+struct Step {
+  const char* name;
+  int from, to;
+};
+constexpr std::array<Step, 12> kChain{{{"waiting for what it reads", 11, 0},
+                                       {"3x3, first pass", 0, 12},
+                                       {"3x3, second pass", 12, 2},
+                                       {"its partial sums", 2, 3},
+                                       {"summing, sending to all", 3, 7},
+                                       {"waiting for the others'", 7, 8},
+                                       {"waiting for weights", 8, 1},
+                                       {"outer 1x1", 1, 6},
+                                       {"summing, storing", 6, 13},
+                                       {"waiting for weights", 13, 14},
+                                       {"next 1x1, sending parts", 14, 15},
+                                       {"waiting for parts, adding up", 15, 4}}};
+
 std::string kind_of(const Program& program, const Phase& phase) {
+  if (phase.kind == kPhaseChain) return "chain of " + std::to_string(phase.convs);
   if (phase.kind != kPhaseConv)
     return phase.kind == kPhaseMaxPool ? "max pool" : phase.kind == kPhaseAvgPool ? "average" : "classifier";
   const ConvDesc& c = program.convs[static_cast<std::size_t>(phase.conv[0])];
@@ -77,12 +102,13 @@ class Tracer {
         input_(engine_->inputs()[0].row_bytes * static_cast<std::size_t>(batch)),
         output_(engine_->outputs()[0].row_bytes * static_cast<std::size_t>(batch)),
         kernels_(cuda::kernels_resnet_trace()),
-        function_(kernels_.function(read_plan(plan).layers.int8() ? "ferry_resnet_int8" : "ferry_resnet")),
+        function_(kernels_.function(kernel_name(read_plan(plan).layers.int8(), engine_->has_chains(batch)))),
         executor_(*engine_, arena_.data()),
-        blocks_(engine_->kernel().launch().grid[0]),
+        launch_(engine_->kernel().launch(engine_->has_chains(batch))),
+        blocks_(launch_.grid[0]),
         stamps_(program_.phases.size() * blocks_ * kStamps),
         device_stamps_(stamps_.size() * sizeof(long long)) {
-    cuda::allow_shared(function_, engine_->kernel().launch().shared_bytes);
+    cuda::allow_shared(function_, launch_.shared_bytes);
     cuda::fill_bytes(input_.data(), 0, input_.size(), stream_.handle());
     executor_.bind(0, batch, {input_.data()}, {output_.data()}, stream_.handle());
     executor_.net().trace = static_cast<long long*>(device_stamps_.data());
@@ -99,11 +125,16 @@ class Tracer {
     return sums;
   }
   const Program& program() const { return program_; }
+  void print_chain() const {
+    if (chains_ > 0) std::printf("\na chain of three, cycles, mean over its blocks:\n");
+    for (std::size_t i = 0; chains_ > 0 && i < kChain.size(); ++i)
+      std::printf("  %-32s %7.0f\n", kChain[i].name, chain_[i] / chains_);
+  }
 
  private:
   void launch() {
     void* arguments[] = {&executor_.net()};
-    cuda::launch(function_, engine_->kernel().launch(), arguments, stream_.handle());
+    cuda::launch(function_, launch_, arguments, stream_.handle());
     cuda::copy_to_host(stamps_.data(), device_stamps_.data(), device_stamps_.size(), stream_.handle());
     stream_.synchronize();
     executor_.finish();
@@ -111,15 +142,20 @@ class Tracer {
   const long long* stamps(std::size_t p, std::size_t block) const {
     return p < program_.phases.size() ? &stamps_[(p * blocks_ + block) * kStamps] : nullptr;
   }
-  void add(std::size_t p, Cycles& to) const {
+  void add(std::size_t p, Cycles& to) {
     const Phase& phase = program_.phases[p];
-    const bool conv = phase.kind == kPhaseConv;
+    const bool conv = phase.kind == kPhaseConv || phase.kind == kPhaseChain;
     const std::size_t working = conv ? std::min<std::size_t>(blocks_, static_cast<std::size_t>(phase.tiles)) : blocks_;
     for (std::size_t block = 0; block < working; ++block) {
-      const Cycles c = cycles_of({stamps(p, block)}, stamps(p + 1, block), p == 0, conv);
+      const Cycles c = cycles_of({stamps(p, block)}, stamps(p + 1, block), p == 0, conv, phase.kind == kPhaseChain);
       for (int part = 0; part < kParts; ++part)
         to[static_cast<std::size_t>(part)] += c[static_cast<std::size_t>(part)] / static_cast<double>(working) / kRuns;
+      if (phase.kind == kPhaseChain && phase.convs > 2) add_chain({stamps(p, block)});
     }
+  }
+  void add_chain(const Stamps& stamps) {
+    for (std::size_t i = 0; i < kChain.size(); ++i) chain_[i] += stamps.between(kChain[i].from, kChain[i].to);
+    ++chains_;
   }
 
   std::shared_ptr<Engine> engine_;
@@ -130,9 +166,12 @@ class Tracer {
   cuda::Kernels kernels_;
   CUfunc_st* function_;
   Executor executor_;
+  cuda::Launch launch_;
   std::size_t blocks_;
   std::vector<long long> stamps_;
   cuda::DeviceBuffer device_stamps_;
+  std::array<double, kChain.size()> chain_{};
+  double chains_ = 0;
 };
 
 void print_row(const std::string& name, int phases, const Cycles& cycles, double all) {
@@ -174,7 +213,9 @@ void print(const Program& program, const std::vector<Cycles>& phases) {
 }
 
 std::string model_of(const char* path) {
-  if (path == nullptr) return ferry::testing::resnet_onnx({}, 7);
+  ferry::testing::ResNetSpec spec;
+  spec.int8 = path != nullptr && std::string_view(path) == "int8";
+  if (path == nullptr || spec.int8) return ferry::testing::resnet_onnx(spec, 7);
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
@@ -188,6 +229,7 @@ int main(int argc, char** argv) try {
       ferry::latency::build_plan(ferry::latency::model_of(argc > 2 ? argv[2] : nullptr), batch, batch);
   ferry::latency::Tracer tracer(plan, batch);
   ferry::latency::print(tracer.program(), tracer.run());
+  tracer.print_chain();
   return 0;
 } catch (const std::exception& failure) {  // also nvinfer::Failure
   std::fprintf(stderr, "gpu_latency_trace: %s\n", failure.what());

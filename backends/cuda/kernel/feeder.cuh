@@ -22,6 +22,17 @@ __device__ __forceinline__ Tile find_tile(const Net& net, const Phase& ph, int t
   return r;
 }
 
+#ifdef FERRY_BULK
+// A block's part of a chain's convolution: a share of the channels. Of the last one, all channels and a share of K.
+__device__ __forceinline__ Tile chain_tile(const Net& net, const Phase& ph, int k) {
+  Tile r;
+  r.c = conv_table(net) + ph.conv[k];
+  r.m = r.index = blockIdx.x / kCluster;
+  r.n = k == 2 ? 0 : cluster_rank();
+  return r;
+}
+#endif
+
 // First pixel (or row) that a tile reads.
 __device__ __forceinline__ int first_pixel(const ConvDesc& c, int m0) {
   const int y = divide(m0, c.by_ow);
@@ -36,6 +47,7 @@ struct Ready {
   int x, box, loads;
 };
 
+template <bool CHAINS>
 struct Feeder {
   const Net& net;
   const Shared s;
@@ -47,6 +59,11 @@ struct Feeder {
 
   // Starts an item's weights and makes its activations ready to go.
   __device__ __forceinline__ void prepare(const Tile& t, int pass, int item) {
+    start_weights(t, pass, item);
+    aim(t, pass, item);
+  }
+
+  __device__ __forceinline__ void start_weights(const Tile& t, int pass, int item) {
     const int slot = item & 1;
     const ConvDesc& c = *t.c;
     if (used >> slot & 1) {
@@ -72,6 +89,14 @@ struct Feeder {
     for (uint32_t i = lane * 16; i < bytes; i += 512) copy16(stack + i, from + i, true);
     copies_arrive(bar);
 #endif
+  }
+
+  __device__ __forceinline__ void aim(const Tile& t, int pass, int item) {
+#ifdef FERRY_BULK
+    if (lane) return;
+#endif
+    const ConvDesc& c = *t.c;
+    const uint32_t bar = head() + kFull + (item & 1) * 8;
     ready.loads = 0;
     if (c.kind == kStem) {
       mbar_arrive(bar);
@@ -79,7 +104,7 @@ struct Feeder {
     }
     const int m0 = t.m * tile_m(c);
     ready.map = net.maps + c.map * 128;
-    ready.dst = stack + c.a_off;
+    ready.dst = s.stack(item, c) + c.a_off;
     ready.bar = bar;
     ready.box = pass * c.boxes;
     ready.x = strided(c) ? divide(m0, c.by_ow) : first_pixel(c, m0);
@@ -147,11 +172,43 @@ struct Feeder {
 #endif
   }
 
-  // The block's first item of a phase, if it has one.
+  // The block's first item of a phase, if it has one; of a chain the weights of the second too, where they are the same
+  // convolution's.
   __device__ __forceinline__ void first(const Phase& ph) {
-    if (ph.kind != kPhaseConv || static_cast<int>(blockIdx.x) >= ph.tiles || at == ph.item0) return;
-    prepare(find_tile(net, ph, blockIdx.x), 0, ph.item0);
+    if (static_cast<int>(blockIdx.x) >= ph.tiles || at >= ph.item0) return;
+#ifdef FERRY_BULK
+    if (CHAINS && ph.kind == kPhaseChain) {
+      const Tile tile = chain_tile(net, ph, 0);
+      prepare(tile, 0, ph.item0);
+      if (tile.c->passes > 1 && both_fit(*tile.c)) start_weights(tile, 1, ph.item0 + 1);
+      return;
+    }
+#endif
+    if (ph.kind == kPhaseConv) prepare(find_tile(net, ph, blockIdx.x), 0, ph.item0);
   }
+
+#ifdef FERRY_BULK
+  __device__ __forceinline__ void without_activations(int item) {
+    if (lane == 0) mbar_arrive(head() + kFull + (item & 1) * 8);
+  }
+  __device__ __forceinline__ bool both_fit(const ConvDesc& c) const { return 2 * c.stack <= s.high - s.low; }
+  // The first item is ready and may go, and so are the weights of a second pass where they fit beside it. Only the
+  // first convolution reads activations from memory.
+  __device__ __forceinline__ void chain_items(const Phase& ph) {
+    const Tile inner = chain_tile(net, ph, 0);
+    load_a(*inner.c);
+    int item = ph.item0 + 1;
+    if (inner.c->passes > 1) {
+      if (!both_fit(*inner.c)) start_weights(inner, 1, item);
+      aim(inner, 1, item++);
+      load_a(*inner.c);
+    }
+    for (int k = 1; k < ph.convs; ++k, ++item) {
+      start_weights(chain_tile(net, ph, k), k == 2 ? cluster_rank() : 0, item);
+      without_activations(item);
+    }
+  }
+#endif
 
   // The first item is ready and may go.
   __device__ __forceinline__ void conv_items(const Phase& ph) {
@@ -173,16 +230,17 @@ struct Feeder {
 };
 
 __device__ __forceinline__ bool has_work(const Phase& ph) {
-  return ph.kind != kPhaseConv || static_cast<int>(blockIdx.x) < ph.tiles;
+  return (ph.kind != kPhaseConv && ph.kind != kPhaseChain) || static_cast<int>(blockIdx.x) < ph.tiles;
 }
 
 __device__ __forceinline__ void tell_time(const Net& net, int p, int lane) {
   if (net.clocks != nullptr && blockIdx.x == 0 && lane == 0) net.clocks[p] = clock64();
 }
 
+template <bool CHAINS>
 __device__ __forceinline__ void feed(const Net& net, const Shared s) {
   const int lane = threadIdx.x & 31, shard = blockIdx.x % kShards;
-  Feeder f{net, s, lane, 0, 0, -1, 0, {}};
+  Feeder<CHAINS> f{net, s, lane, 0, 0, -1, 0, {}};
   constexpr int kL2Ahead = 3;
   unsigned target = lane < kShards ? *reinterpret_cast<volatile unsigned*>(net.counter + lane * kShardStride + 32) : 0;
   const unsigned members = lane < kShards ? (gridDim.x - lane + kShards - 1) / kShards * kWarps : 0;
@@ -208,10 +266,12 @@ __device__ __forceinline__ void feed(const Net& net, const Shared s) {
     STAMP(10);
     tell_time(net, p, lane);
     if (!ok) *reinterpret_cast<volatile int*>(smem + kFailed) = 1;
-    if (ph.kind != kPhaseConv) bar_arrive(kGo, kBlock);
+    if (ph.kind != kPhaseConv && ph.kind != kPhaseChain) bar_arrive(kGo, kBlock);
     if (!ok) return;
     if (ph.kind == kPhaseConv && has_work(ph)) f.conv_items(ph);
-    STAMP(11);
+#ifdef FERRY_BULK
+    if (CHAINS && ph.kind == kPhaseChain && has_work(ph)) f.chain_items(ph);
+#endif
     if (p + 1 < net.count) f.first(phase_table()[p + 1]);
     if (p + kL2Ahead < net.count) f.prefetch_l2(phase_table()[p + kL2Ahead]);
   }

@@ -67,11 +67,21 @@ __device__ __forceinline__ void add_parts(Four& a, const char* part, int parts, 
   }
 }
 
-__device__ __forceinline__ void store_half(char* to, const float4 a, bool relu) {
-  __half2 lo = __floats2half2_rn(a.x, a.y), hi = __floats2half2_rn(a.z, a.w);
-  if (relu) lo = __hmax2_nan(lo, __float2half2_rn(0.f)), hi = __hmax2_nan(hi, __float2half2_rn(0.f));
-  *reinterpret_cast<uint2*>(to) =
-      make_uint2(*reinterpret_cast<const uint32_t*>(&lo), *reinterpret_cast<const uint32_t*>(&hi));
+__device__ __forceinline__ uint32_t to_half2(float a, float b, bool relu) {
+  __half2 v = __floats2half2_rn(a, b);
+  if (relu) v = __hmax2_nan(v, __float2half2_rn(0.f));
+  return *reinterpret_cast<const uint32_t*>(&v);
+}
+__device__ __forceinline__ uint2 to_halves(const float4 a, bool relu) {
+  return make_uint2(to_half2(a.x, a.y, relu), to_half2(a.z, a.w, relu));
+}
+__device__ __forceinline__ float4 clipped(const float4 a, bool relu) {
+  return relu ? make_float4(fmaxf(a.x, 0.f), fmaxf(a.y, 0.f), fmaxf(a.z, 0.f), fmaxf(a.w, 0.f)) : a;
+}
+__device__ __forceinline__ void add_halves(float4& a, const uint2 v) {
+  const float2 f0 = __half22float2(*reinterpret_cast<const __half2*>(&v.x)),
+               f1 = __half22float2(*reinterpret_cast<const __half2*>(&v.y));
+  add(a, make_float4(f0.x, f0.y, f1.x, f1.y));
 }
 
 // Four channels a thread and turn: sums the warps' parts, adds bias and residual, clips, stores.
@@ -81,10 +91,10 @@ __device__ __forceinline__ void finish(const Net& net, const ConvDesc& c, uint32
   const int shift = c.tn - 2, row = threadIdx.x >> shift, col = (threadIdx.x & ((1 << shift) - 1)) * 4,
             ld = (1 << c.tn) + 8, turn = kThreads >> shift, plane = tile_m(c) * ld * 4, wk = 1 << c.wk,
             red_step = turn * ld * 4;
-  const bool relu = c.relu, to_halves = !INT8 || (c.flags & kInt8Out) == 0;
+  const bool relu = c.relu, halves = !INT8 || (c.flags & kInt8Out) == 0;
   const char* red = smem + (base + c.a_off + (row * ld + col) * 4 - head());
   char* to = net.arena + c.out + at;
-  const int step = INT8 ? turn * out_pitch(c) * (to_halves ? 2 : 1) : turn * c.N * 2;
+  const int step = INT8 ? turn * out_pitch(c) * (halves ? 2 : 1) : turn * c.N * 2;
 #pragma unroll 1
   for (int i0 = threadIdx.x; i0 < pieces; i0 += kThreads * kTurns) {
     if (i0 >= kThreads * kTurns) residual.next(net.arena);
@@ -102,20 +112,14 @@ __device__ __forceinline__ void finish(const Net& net, const ConvDesc& c, uint32
         }
         const float factor = c.residual_factor;
         if (q < residual.count) add_scaled(a, from_int8(residual.v[q]), make_float4(factor, factor, factor, factor));
-        if (to_halves) {
-          store_half(to, a, relu);
-        } else {
-          if (relu) a = make_float4(fmaxf(a.x, 0.f), fmaxf(a.y, 0.f), fmaxf(a.z, 0.f), fmaxf(a.w, 0.f));
-          *reinterpret_cast<uint32_t*>(to) = to_int8(a);
-        }
+        if (halves)
+          *reinterpret_cast<uint2*>(to) = to_halves(a, relu);
+        else
+          *reinterpret_cast<uint32_t*>(to) = to_int8(clipped(a, relu));
       } else {
-        if (q < residual.count) {
-          const float2 f0 = __half22float2(*reinterpret_cast<const __half2*>(&residual.v[q].x)),
-                       f1 = __half22float2(*reinterpret_cast<const __half2*>(&residual.v[q].y));
-          add(a, make_float4(f0.x, f0.y, f1.x, f1.y));
-        }
+        if (q < residual.count) add_halves(a, residual.v[q]);
         add_parts(a, red, wk, plane);
-        store_half(to, a, relu);
+        *reinterpret_cast<uint2*>(to) = to_halves(a, relu);
       }
       red += red_step;
       to += step;

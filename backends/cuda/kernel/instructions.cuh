@@ -59,6 +59,47 @@ __device__ __forceinline__ void tensor4(uint32_t dst, const void* map, int y, in
       "l"(map), "r"(0), "r"(0), "r"(y), "r"(box), "r"(bar)
       : "memory");
 }
+// A cluster's blocks: this one's number, an address of another one's shared memory, stores into it that its barrier
+// counts.
+__device__ __forceinline__ uint32_t cluster_rank() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;\n" : "=r"(rank));
+  return rank;
+}
+__device__ __forceinline__ uint32_t of_peer(uint32_t addr, uint32_t rank) {
+  uint32_t remote;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;\n" : "=r"(remote) : "r"(addr), "r"(rank));
+  return remote;
+}
+__device__ __forceinline__ void send(uint32_t to, const uint4 v, uint32_t bar) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];\n" ::"r"(to),
+      "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w), "r"(bar)
+      : "memory");
+}
+__device__ __forceinline__ void send(uint32_t to, const uint2 v, uint32_t bar) {
+  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];\n" ::"r"(to),
+               "r"(v.x), "r"(v.y), "r"(bar)
+               : "memory");
+}
+__device__ __forceinline__ void copy_to_peer(uint32_t to, uint32_t from, uint32_t bytes, uint32_t bar) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n" ::"r"(to),
+      "r"(from), "r"(bytes), "r"(bar)
+      : "memory");
+}
+// This thread's copies to peers no longer need what they were made from.
+__device__ __forceinline__ void wait_until_read() {
+  asm volatile("cp.async.bulk.commit_group;\ncp.async.bulk.wait_group.read 0;\n" ::: "memory");
+}
+__device__ __forceinline__ void put(uint32_t to, const uint4 v) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+               : "memory");
+}
+// Nobody leaves before the last may have written to its shared memory.
+__device__ __forceinline__ void leave_cluster() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;\n" ::: "memory");
+}
 // What ordinary stores left in shared memory may be overwritten by the copy engine.
 __device__ __forceinline__ void shared_fence() { asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory"); }
 // What ordinary stores left in device memory may be read by the copy engine.
@@ -120,8 +161,17 @@ __device__ __forceinline__ float4 from_int8(uint32_t v) {
     if (net.trace && (threadIdx.x & 31) == 0 && (threadIdx.x == 0 || threadIdx.x == kThreads)) \
       net.trace[(static_cast<size_t>(phase) * gridDim.x + blockIdx.x) * 16 + (i)] = clock64(); \
   } while (0)
+// A stamp that is set once more in the same phase is kept under another number.
+#define KEEP_STAMP(i, as)                                                                        \
+  do {                                                                                           \
+    if (net.trace && (threadIdx.x & 31) == 0 && (threadIdx.x == 0 || threadIdx.x == kThreads)) { \
+      long long* at = net.trace + (static_cast<size_t>(phase) * gridDim.x + blockIdx.x) * 16;    \
+      at[as] = at[i];                                                                            \
+    }                                                                                            \
+  } while (0)
 #else
 #define STAMP(i)
+#define KEEP_STAMP(i, as)
 #endif
 
 }  // namespace ferry::latency

@@ -175,10 +175,11 @@ __device__ __forceinline__ void mma_3x3(const Rows& r, uint32_t a, uint32_t half
   }
 }
 
-// Accumulates a tile over its passes, then leaves every warp's part in shared memory; false: given up.
+// Accumulates a tile over its passes, then leaves every warp's part in shared memory; false: given up. `elsewhere`: of
+// a 1x1 convolution in a chain, where its activations are; they do not come with the item.
 template <int MF, int NF, int KIND, bool INT8>
 __device__ __forceinline__ bool compute(const Net& net, const Shared s, const ConvDesc& c, const Rows& rows, int item,
-                                        uint32_t& parity, Residual<INT8>& residual, int phase) {
+                                        uint32_t& parity, Residual<INT8>& residual, int phase, uint32_t elsewhere = 0) {
   using Sum = std::conditional_t<INT8 && KIND != kStem, int, float>;
   Sum acc[MF][NF][4];
 #pragma unroll
@@ -208,12 +209,14 @@ __device__ __forceinline__ bool compute(const Net& net, const Shared s, const Co
     if constexpr (KIND == kConv1x1)
 #pragma unroll
       for (int i = 0; i < MF; ++i)
-        a[i] = base + a_off + (slice0 >> 1) * box_bytes + rows.slot[i] * 128 +
+        a[i] = (elsewhere ? elsewhere : base + a_off) + (slice0 >> 1) * box_bytes + rows.slot[i] * 128 +
                ((((rows.slot[i] & 7) << 4) ^ half) ^ ((slice0 & 1) << 6));
     if (!mbar_wait(net, head() + kFull + slot * 8, (parity >> slot) & 1)) return false;
     if (pass == 0) {
       STAMP(1);
       residual.load(net.arena);
+    } else {
+      STAMP(12);
     }
     parity ^= 1u << slot;
     if constexpr (KIND == kStem) {

@@ -63,6 +63,8 @@ extern "C" __attribute__((visibility("default"))) void fake_cuda_kernels(void (*
                                                                                         void* user)) {
   define("ferry_resnet", run, nullptr);
   define("ferry_resnet_int8", run, nullptr);
+  define("ferry_resnet_chained", run, nullptr);
+  define("ferry_resnet_int8_chained", run, nullptr);
   define("ferry_fetch", fetch, nullptr);
   define("ferry_answer", answer, nullptr);
 }

@@ -33,7 +33,7 @@ ResNetSpec small(bool int8, bool bottleneck = true) {
 /// The outputs of `images` seeded pictures, computed as a plan says.
 std::vector<float> run(const std::string& model, int images) {
   const ReadLayers read = read_layers(read_onnx(model));
-  std::vector<PlannedBatch> batches{{images, choose_tiles(read.layers, images, kCard).tiles, {}, 0}};
+  std::vector<PlannedBatch> batches{{images, choose_tiles(read.layers, images, kCard).tiles, {}, 0, 0}};
   const std::string weights = pack_weights(read, kCard, batches, [](std::int64_t, std::int64_t) {});
   const PlannedBatch& batch = batches.front();
   const Program program = make_program(read.layers, batch.tiles, batch.places, weights.size(), images, kCard);

@@ -154,7 +154,7 @@ TEST(Weights, EachBatchReadsTheOrderOfItsOwnTiles) {
   const ReadLayers read = read_layers(read_onnx(model));
   const Layers& layers = read.layers;
   std::vector<PlannedBatch> batches;
-  for (const int images : {1, 2, 8}) batches.push_back({images, choose_tiles(layers, images, kH100).tiles, {}, 0});
+  for (const int images : {1, 2, 8}) batches.push_back({images, choose_tiles(layers, images, kH100).tiles, {}, 0, 0});
   std::int64_t steps = 0;
   const std::string bytes = pack_weights(read, kH100, batches, [&](std::int64_t done, std::int64_t all) {
     EXPECT_EQ(done, ++steps);
