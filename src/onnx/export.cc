@@ -1,4 +1,5 @@
 // From a ResNet to its ONNX model: write the network as it was trained, then apply passes.
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "ferry/error.h"
@@ -39,7 +40,8 @@ void describe_model(const ResNet& network, const ExportOptions& options, onnx::M
   model.mutable_graph()->set_name(network.architecture.name());
   if (network.random) model.set_doc_string("Random weights: for measuring speed only. " + network.origin);
   add_metadata(model, "ferry.architecture", architecture_json(network.architecture));
-  add_metadata(model, "ferry.origin", network.origin);
+  // Without the folder: the same checkpoint gives the same file wherever it lies, and calibration files go with both.
+  add_metadata(model, "ferry.origin", std::filesystem::path(network.origin).filename().string());
   add_metadata(model, "ferry.random_weights", network.random ? "true" : "false");
   add_metadata(model, "ferry.precision", name_of(options.precision));
   add_metadata(model, "ferry.batch_norm", options.keep_batch_norm ? "kept" : "folded");

@@ -147,19 +147,28 @@ __device__ __forceinline__ bool give_parts(const Net& net, const Shared s, const
   parity ^= 1u << slot;
   mma_1x1<1, kFragments>(a, s.stack(item, c) + (warp * kFragments * 32 + lane) * 16, c.boxes, kBoxBytes, 64 << c.tn,
                          acc);
-  const uint32_t outbox = s.stack(item, c) + c.a_off + warp * kPartBytes;  // where sums would be
+  const uint32_t at = to.parts + cluster_rank() * kPartBytes, bar = to.bars + 8;
+  const auto piece = [&](int j) {
+    return make_uint4(bits(acc[0][j][0]), bits(acc[0][j][1]), bits(acc[0][j][2]), bits(acc[0][j][3]));
+  };
+  if (warp == static_cast<int>(cluster_rank())) {  // a copy is for other blocks
 #pragma unroll
-  for (int j = 0; j < kFragments; ++j)
-    put(outbox + j * 512 + lane * 16,
-        make_uint4(bits(acc[0][j][0]), bits(acc[0][j][1]), bits(acc[0][j][2]), bits(acc[0][j][3])));
-  shared_fence();
-  __syncwarp();
-  if (lane == 0) {  // one copy of all: each store by itself would be counted by itself
-    copy_to_peer(of_peer(to.parts + cluster_rank() * kPartBytes, warp), outbox, kPartBytes, of_peer(to.bars + 8, warp));
-    wait_until_read();
-    mbar_arrive(head() + kEmpty + slot * 8);
+    for (int j = 0; j < kFragments; ++j) send(of_peer(at, warp) + j * 512 + lane * 16, piece(j), of_peer(bar, warp));
+    __syncwarp();
+    if (lane == 0) mbar_arrive(head() + kEmpty + slot * 8);
+  } else {
+    const uint32_t outbox = s.stack(item, c) + c.a_off + warp * kPartBytes;  // where sums would be
+#pragma unroll
+    for (int j = 0; j < kFragments; ++j) put(outbox + j * 512 + lane * 16, piece(j));
+    shared_fence();
+    __syncwarp();
+    if (lane == 0) {  // one copy of all: each store by itself would be counted by itself
+      copy_to_peer(of_peer(at, warp), outbox, kPartBytes, of_peer(bar, warp));
+      wait_until_read();
+      mbar_arrive(head() + kEmpty + slot * 8);
+    }
+    __syncwarp();
   }
-  __syncwarp();
   STAMP(15);
   return true;
 }

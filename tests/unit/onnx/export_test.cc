@@ -89,6 +89,16 @@ TEST(ExportOnnx, ConsumingTheNetworkGivesTheSameBytes) {
   EXPECT_EQ(export_onnx(std::move(network)).serialize(), bytes);
 }
 
+TEST(ExportOnnx, IsTheSameFileWhereverTheCheckpointLies) {
+  ResNet here = random_resnet(narrow(Block::kBottleneck), 7), there = random_resnet(narrow(Block::kBottleneck), 7);
+  here.origin = "/somewhere/weights.pth";
+  there.origin = "elsewhere/weights.pth";
+  here.random = there.random = false;
+  const OnnxModel model = export_onnx(here);
+  EXPECT_TRUE(model.serialize() == export_onnx(there).serialize());
+  EXPECT_THAT(model.summary().metadata, Contains(Pair("ferry.origin", "weights.pth")));
+}
+
 TEST(ExportOnnx, SaysWhereItComesFrom) {
   ExportOptions options;
   options.metadata = {{"preprocessing", "imagenet"}};
