@@ -11,9 +11,8 @@ namespace ferry::latency {
 struct BuiltPlan {
   std::string plan, report;
 };
-/// The plan of this ONNX file for batches `min` to `max`, for the first GPU here; level 0: tiles by the model alone, 1: measured,
-/// 2: chains too, where they are quicker.
-/// Throws nvinfer::Failure.
+/// The plan of this ONNX file for batches `min` to `max`, for the first GPU here; level 0: tiles by the model alone, 1:
+/// measured, 2: chains too, where they are quicker. Throws nvinfer::Failure.
 BuiltPlan build_with_report(const std::string& onnx, int min, int max, int level = 2);
 inline std::string build_plan(const std::string& onnx, int min, int max, int level = 2) {
   return build_with_report(onnx, min, max, level).plan;
