@@ -24,6 +24,7 @@ struct QuantizeFlags {
   ModelOptions model;
   std::string calibration, ranges, output, method = "mse", keep, backend, images, labels, input = "float";
   double percentile = 99.99;
+  int first_layer_bits = 7;
   bool no_equalise = false, no_bias_correction = false;
   std::int64_t max_images = 0;
   std::uint64_t seed = 0;
@@ -45,6 +46,7 @@ QuantizeRequest request_of(const QuantizeFlags& options, const PictureFacts& fac
   QuantizeRequest request;
   request.options.range = {range_method_named(options.method), options.percentile};
   request.options.correct_bias = !options.no_bias_correction;
+  request.options.first_layer_bits = options.first_layer_bits;
   if (!options.keep.empty())
     for (const std::string& node : parse_list("--keep", options.keep)) request.options.keep.insert(node);
   request.equalise = !options.no_equalise;
@@ -269,6 +271,11 @@ void add_quantize(Cli& cli) {
       ->check(CLI::IsMember({"float", "uint8", "uint8-nchw"}))
       ->capture_default_str()
       ->type_name("FORM");
+  verb->add_option("--first-layer-bits", options->first_layer_bits,
+                   "Of the weights that meet the picture: 7, or 8 where no x86 processor without VNNI runs the file")
+      ->check(CLI::IsMember({7, 8}))
+      ->capture_default_str()
+      ->type_name("BITS");
   verb->add_flag("--no-equalise", options->no_equalise, "Do not equalise channels across layers");
   verb->add_flag("--no-bias-correction", options->no_bias_correction, "Leave the biases alone");
   verb->add_option("--backend", options->backend, "The engine that runs the float model (default: the fastest here)")

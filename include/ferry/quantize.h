@@ -35,6 +35,7 @@ std::vector<EqualisedGroup> equalise(OnnxModel& model, const Calibration& calibr
 struct QuantizeOptions {
   RangeOptions range;
   bool correct_bias = true;    // take the mean error that rounded weights cause out of each bias
+  int first_layer_bits = 7;    // of the weights that meet the picture: 8, or 7 for x86 processors without VNNI too
   std::set<std::string> keep;  // layers that are not quantised: they become FP16 with Casts, if their values fit
 };
 

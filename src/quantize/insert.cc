@@ -21,10 +21,6 @@ using onnx::NodeProto;
 using onnx::TensorProto;
 
 constexpr float kSteps = 127;
-// Of weights that meet the picture itself, which is signed. x86 processors without VNNI add up pairs of products of an
-// unsigned and a signed byte in 16 bits; engines shift signed activations by 128 for them, and 255 * 127 * 2 does not
-// fit. Behind relu activations end at 127 and do.
-constexpr float kFirstSteps = 63;
 constexpr float kDeadScale = 1.0f / kSteps;  // of a tensor or channel that is all zeros: any positive number does
 
 TensorProto scalar(const std::string& name, float value) {
@@ -139,6 +135,13 @@ class Inserter {
     report_.quantized.push_back(std::move(entry));
   }
 
+  // Fewer for weights that meet the picture itself, which is signed. x86 processors without VNNI add up pairs of
+  // products of an unsigned and a signed byte in 16 bits; engines shift signed activations by 128 for them, and
+  // 255 * 127 * 2 does not fit. Behind relu activations end at 127 and do.
+  float steps_of(const QuantizedLayer& layer) const {
+    return reads_picture(layer) && options_.first_layer_bits < 8 ? 63 : kSteps;
+  }
+
   bool reads_picture(const QuantizedLayer& layer) const {
     return std::any_of(graph_.input().begin(), graph_.input().end(),
                        [&](const auto& input) { return input.name() == layer.input; });
@@ -154,7 +157,7 @@ class Inserter {
                   fmt::format("the calibration has {} channels for its input", input.channel_max.size()),
                   "It was made for another model: calibrate again.");
     const auto values = floats_of(weight);
-    const float steps = reads_picture(layer) ? kFirstSteps : kSteps;
+    const float steps = steps_of(layer);
     std::vector<float> scales(static_cast<std::size_t>(weight.dims(layer.channel_axis)), 0.0f);
     for_each_weight(weight, groups, layer.channel_axis,
                     [&](auto o, auto, auto e) { scales[o] = std::max(scales[o], std::fabs(values[e]) / steps); });
@@ -257,6 +260,9 @@ class Inserter {
 std::vector<std::string> tensors_to_calibrate(const OnnxModel& model) { return plan_layers(model).tensors(); }
 
 QuantizeReport insert_qdq(OnnxModel& model, const Calibration& calibration, const QuantizeOptions& options) {
+  if (options.first_layer_bits != 7 && options.first_layer_bits != 8)
+    throw Error(Stage::kUsage, "the first layer's bits",
+                fmt::format("they are 7 or 8, not {}", options.first_layer_bits));
   QuantizeReport report = Inserter(model, calibration, options).run();
   model.check();
   return report;

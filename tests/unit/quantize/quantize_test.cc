@@ -140,7 +140,14 @@ TEST(Insert, WritesSymmetricScalesAndRoundedWeights) {
   }
 }
 
-TEST(Insert, RoundsTheFirstWeightsToSevenBits) {
+TEST(Insert, RoundsTheFirstWeightsToSevenBitsOrAsAsked) {
+  const auto insert = [](int bits) {
+    OnnxModel made = tiny_model();
+    QuantizeOptions options;
+    options.first_layer_bits = bits;
+    insert_qdq(made, made_up(made), options);
+    return made;
+  };
   OnnxModel model = tiny_model();
   insert_qdq(model, made_up(model), {});
   const auto largest = [&](const std::string& layer) {
@@ -152,6 +159,9 @@ TEST(Insert, RoundsTheFirstWeightsToSevenBits) {
   EXPECT_EQ(largest("conv1"), 63);
   EXPECT_EQ(largest("layer1.0.conv1"), 127);
   EXPECT_EQ(largest("fc"), 127);
+  model = insert(8);
+  EXPECT_EQ(largest("conv1"), 127);
+  EXPECT_THROW(insert(6), Error);
 }
 
 TEST(Insert, CorrectsTheBiasByTheMeanErrorOfTheWeights) {
