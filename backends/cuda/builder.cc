@@ -118,7 +118,8 @@ class Build {
         planned.tiles = tuned->tiles;
         Json& cycles = tuned_[std::to_string(planned.images)];
         cycles = {{"model_cycles", tuned->model_cycles}, {"tuned_cycles", tuned->tuned_cycles}};
-        if (level() > 1) try_chains(tuner, planned, tuned->tuned_cycles, cycles);
+        const auto stay = [&](std::int64_t, std::int64_t) { progress(1, 1); };  // the bar; a stop is heard all the same
+        if (level() > 1) try_chains(tuner, planned, tuned->tuned_cycles, cycles, stay);
         ++batch;
       }
     } catch (const cuda::Error& error) {
@@ -129,10 +130,10 @@ class Build {
   int level() const { return options_.optimization_level.value_or(kChainsLevel); }
 
   /// Chains where the GPU forms clusters, the network has some, and they are quicker than the grid's meetings.
-  void try_chains(Tuner& tuner, PlannedBatch& planned, double without, Json& cycles) const {
+  void try_chains(Tuner& tuner, PlannedBatch& planned, double without, Json& cycles, const Tuner::Step& step) const {
     const int clusters = tuner.clusters();
     if (schedule(plan_.layers, planned.images, clusters).size() == schedule(plan_.layers).size()) return;
-    const auto chained = tuner.tune(planned.images, clusters, [](std::int64_t, std::int64_t) {});
+    const auto chained = tuner.tune(planned.images, clusters, step);
     if (!chained) return;
     cycles["clusters"] = clusters;
     cycles["chained_cycles"] = chained->tuned_cycles;

@@ -65,8 +65,7 @@ void Engine::upload() {
       say(1, "the plan is for " + std::to_string(wanted) + " clusters of multiprocessors, this GPU forms " +
                  std::to_string(clusters) + ": it may be slower than one made here");
     const Machine machine = in_clusters({device_.multiprocessors, device_.shared_bytes}, clusters);
-    Table table{make_program(plan_.layers, batch.tiles, batch.places, plan_.weights.size(), batch.images, machine),
-                clusters > 0};
+    Table table{make_program(plan_.layers, batch.tiles, batch.places, plan_.weights.size(), batch.images, machine)};
     const auto put = [&](const auto& rows) {
       const std::size_t at = phases.size();
       phases.append(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(rows[0]));

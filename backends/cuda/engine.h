@@ -40,13 +40,12 @@ class Engine final : public nvinfer::GpuEngine {
   /// What a launch for this batch needs, but for the session's own addresses.
   Net net_for(std::int64_t batch) const;
   const Program& program_for(std::int64_t batch) const { return table_for(batch).program; }
-  bool has_chains(std::int64_t batch) const { return table_for(batch).in_clusters; }
+  bool runs_in_clusters(std::int64_t batch) const { return program_for(batch).exchange_bytes > 0; }
   const LoadedKernel& kernel() const noexcept { return *kernel_; }
 
  private:
   struct Table {
     Program program;
-    bool in_clusters = false;
     std::size_t phases = 0, convs = 0;  // byte offsets in tables_
   };
   const Table& table_for(std::int64_t batch) const;

@@ -21,7 +21,6 @@ Executor::Executor(const Engine& engine, void* arena)
 void Executor::bind(int, std::int64_t batch, const std::vector<void*>& inputs, const std::vector<void*>& outputs,
                     CUstream_st* stream) {
   net_ = engine_.net_for(batch);
-  in_clusters_ = engine_.has_chains(batch);
   net_.counter = reinterpret_cast<unsigned*>(arena_);
   net_.arena = arena_ + kCounterBytes;
   net_.input = static_cast<const float*>(inputs.front());
@@ -47,7 +46,8 @@ void Executor::describe_to_copy_engine(std::int64_t batch) {
 void Executor::forget_meetings() const { cuda::fill_bytes(arena_, 0, kCounterBytes, stream_); }
 
 void Executor::enqueue(CUstream_st* stream) {
-  cuda::launch(engine_.kernel().function(in_clusters_), engine_.kernel().launch(in_clusters_), arguments_, stream);
+  const bool in_clusters = net_.exchange > 0;
+  cuda::launch(engine_.kernel().function(in_clusters), engine_.kernel().launch(in_clusters), arguments_, stream);
 }
 
 void Executor::finish() {

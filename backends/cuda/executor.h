@@ -40,7 +40,6 @@ class Executor final : public nvinfer::Executor {
   cuda::DeviceBuffer device_maps_;
   CUstream_st* stream_ = nullptr;
   Net net_{};
-  bool in_clusters_ = false;
   void* arguments_[1] = {&net_};
 };
 

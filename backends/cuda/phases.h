@@ -105,7 +105,7 @@ struct Net {
   const ConvDesc* convs;
   const char* maps;  // 128 bytes each; only the copy engine of compute capability 9.0 and later reads them
   int count, convs_count;
-  int exchange;  // bytes between the table and the stacks: kExchangeBytes where there are chains, or 0
+  int exchange;  // bytes between the table and the stacks: kExchangeBytes in clusters, or 0
   const char* weights;
   char* arena;
   const float* input;  // [batch, 3, height, width]

@@ -61,7 +61,6 @@ class Tuner::Bench {
     const std::vector<Place> places = lay_weights(layers_, tiles, images, machine, weight_bytes);
     const Program program = make_program(layers_, tiles, places, weight_bytes, images, machine);
     Net net = prepare(program, weight_bytes, images);
-    in_clusters_ = machine.clusters > 0;
     std::vector<std::vector<double>> cycles(program.phases.size());
     for (int i = -kWarmUp; i < runs_; ++i) {
       const std::vector<long long> clocks = launch(net);
@@ -131,7 +130,8 @@ class Tuner::Bench {
     void* arguments[] = {&net};
     std::vector<long long> clocks(static_cast<std::size_t>(net.count) + 1);
     *static_cast<unsigned*>(failed_.data()) = 0;
-    cuda::launch(kernel_.function(in_clusters_), kernel_.launch(in_clusters_), arguments, stream_.handle());
+    const bool in_clusters = net.exchange > 0;
+    cuda::launch(kernel_.function(in_clusters), kernel_.launch(in_clusters), arguments, stream_.handle());
     cuda::copy_to_host(clocks.data(), clocks_.data(), clocks.size() * sizeof(long long), stream_.handle());
     stream_.synchronize();
     if (*static_cast<const volatile unsigned*>(failed_.data()) != 0)
@@ -146,7 +146,6 @@ class Tuner::Bench {
   cuda::Context context_;
   cuda::Current current_;
   LoadedKernel kernel_;
-  bool in_clusters_ = false;
   cuda::Stream stream_;
   cuda::DeviceBuffer weights_, arena_, input_, output_, clocks_, phases_, convs_, maps_;
   cuda::PinnedBuffer failed_{sizeof(unsigned)};

@@ -102,9 +102,9 @@ class Tracer {
         input_(engine_->inputs()[0].row_bytes * static_cast<std::size_t>(batch)),
         output_(engine_->outputs()[0].row_bytes * static_cast<std::size_t>(batch)),
         kernels_(cuda::kernels_resnet_trace()),
-        function_(kernels_.function(kernel_name(read_plan(plan).layers.int8(), engine_->has_chains(batch)))),
+        function_(kernels_.function(kernel_name(read_plan(plan).layers.int8(), engine_->runs_in_clusters(batch)))),
         executor_(*engine_, arena_.data()),
-        launch_(engine_->kernel().launch(engine_->has_chains(batch))),
+        launch_(engine_->kernel().launch(engine_->runs_in_clusters(batch))),
         blocks_(launch_.grid[0]),
         stamps_(program_.phases.size() * blocks_ * kStamps),
         device_stamps_(stamps_.size() * sizeof(long long)) {

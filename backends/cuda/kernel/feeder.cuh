@@ -229,8 +229,9 @@ struct Feeder {
   }
 };
 
+__device__ __forceinline__ bool has_tiles(const Phase& ph) { return ph.kind == kPhaseConv || ph.kind == kPhaseChain; }
 __device__ __forceinline__ bool has_work(const Phase& ph) {
-  return (ph.kind != kPhaseConv && ph.kind != kPhaseChain) || static_cast<int>(blockIdx.x) < ph.tiles;
+  return !has_tiles(ph) || static_cast<int>(blockIdx.x) < ph.tiles;
 }
 
 __device__ __forceinline__ void tell_time(const Net& net, int p, int lane) {
@@ -266,7 +267,7 @@ __device__ __forceinline__ void feed(const Net& net, const Shared s) {
     STAMP(10);
     tell_time(net, p, lane);
     if (!ok) *reinterpret_cast<volatile int*>(smem + kFailed) = 1;
-    if (ph.kind != kPhaseConv && ph.kind != kPhaseChain) bar_arrive(kGo, kBlock);
+    if (!has_tiles(ph)) bar_arrive(kGo, kBlock);
     if (!ok) return;
     if (ph.kind == kPhaseConv && has_work(ph)) f.conv_items(ph);
 #ifdef FERRY_BULK

@@ -4,19 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "cuda/program.h"
-#include "cuda/weights.h"
-#include "gpu/latency_emulator.h"
 #include "gpu/resnet_onnx.h"
-#include "models.h"
 #include "nvinfer/failure.h"
+#include "unit/latency/emulated_run.h"
+#include "unit/latency/models.h"
 
 namespace ferry::latency {
 namespace {
 
-using ferry::testing::ResNetSpec;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -56,38 +52,13 @@ TEST(Chains, EveryLayerIsInOnePhaseInOrder) {
   EXPECT_EQ(seen, before);
 }
 
-/// The outputs of one picture, computed as a plan with these chains says.
-std::vector<float> run(const std::string& model, int clusters, std::size_t& phases) {
-  const ReadLayers read = read_layers(read_onnx(model));
-  const Machine machine = in_clusters(kH200, clusters);
-  std::vector<PlannedBatch> batches{{1, choose_tiles(read.layers, 1, machine).tiles, {}, 0, clusters}};
-  const std::string weights = pack_weights(read, kH200, batches, [](std::int64_t, std::int64_t) {});
-  const PlannedBatch& batch = batches.front();
-  const Program program = make_program(read.layers, batch.tiles, batch.places, weights.size(), 1, machine);
-  phases = program.phases.size();
-  std::vector<float> input(3 * 64 * 64), output(24);
-  std::mt19937 random(3);
-  std::normal_distribution<float> normal;
-  for (float& value : input) value = normal(random);
-  std::vector<char> arena(program.arena_bytes, '\x7f');  // NaN, or 127
-  Net net{};
-  net.convs = program.convs.data();
-  net.weights = weights.data();
-  net.arena = arena.data();
-  net.input = input.data();
-  net.output = output.data();
-  for (const Phase& phase : program.phases) emulate(net, phase);
-  return output;
-}
-
 TEST(Chains, APlanWithThemComputesTheSame) {
   for (const bool int8 : {false, true}) {
     const std::string model =
         ferry::testing::resnet_onnx({{1, 1, 5, 1}, {16, 16, 256, 16}, 16, 24, 64, 64, true, int8}, 5);
-    std::size_t with = 0, without = 0;
-    const std::vector<float> plain = run(model, 0, without);
-    EXPECT_EQ(run(model, kClusters, with), plain);
-    EXPECT_LT(with, without);
+    const Layers layers = read_layers(read_onnx(model)).layers;
+    EXPECT_LT(schedule(layers, 1, kClusters).size(), schedule(layers).size());
+    EXPECT_EQ(emulated_run(model, 1, in_clusters(kH200, kClusters)), emulated_run(model, 1, kH200));
   }
 }
 

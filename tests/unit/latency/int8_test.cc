@@ -15,6 +15,7 @@
 #include "gpu/onnx_writer.h"
 #include "gpu/resnet_onnx.h"
 #include "nvinfer/failure.h"
+#include "unit/latency/emulated_run.h"
 #include "unit/latency/models.h"
 
 namespace ferry::latency {
@@ -30,30 +31,6 @@ ResNetSpec small(bool int8, bool bottleneck = true) {
   return {{1, 2, 1, 1}, {32, 64, 96, 128}, 64, 24, 64, 64, bottleneck, int8};
 }
 
-/// The outputs of `images` seeded pictures, computed as a plan says.
-std::vector<float> run(const std::string& model, int images) {
-  const ReadLayers read = read_layers(read_onnx(model));
-  std::vector<PlannedBatch> batches{{images, choose_tiles(read.layers, images, kCard).tiles, {}, 0, 0}};
-  const std::string weights = pack_weights(read, kCard, batches, [](std::int64_t, std::int64_t) {});
-  const PlannedBatch& batch = batches.front();
-  const Program program = make_program(read.layers, batch.tiles, batch.places, weights.size(), images, kCard);
-  const Shape& image = read.layers.tensors.front();
-  std::vector<float> input(static_cast<std::size_t>(images * 3 * image.height * image.width));
-  std::mt19937 random(3);
-  std::normal_distribution<float> normal;
-  for (float& value : input) value = normal(random);
-  std::vector<float> output(static_cast<std::size_t>(images * read.layers.out(read.layers.layers.back()).channels));
-  std::vector<char> arena(program.arena_bytes, '\x7f');  // NaN, or 127
-  Net net{};
-  net.convs = program.convs.data();
-  net.weights = weights.data();
-  net.arena = arena.data();
-  net.input = input.data();
-  net.output = output.data();
-  for (const Phase& phase : program.phases) emulate(net, phase);
-  return output;
-}
-
 double relative_error(const std::vector<float>& got, const std::vector<float>& want) {
   double wrong = 0, all = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
@@ -66,8 +43,10 @@ double relative_error(const std::vector<float>& got, const std::vector<float>& w
 TEST(Int8, ANetworkGivesWhatItsFp16TwinGives) {
   for (const bool bottleneck : {true, false})
     for (const int images : {1, 3}) {
-      const std::vector<float> exact = run(ferry::testing::resnet_onnx(small(false, bottleneck), 5), images),
-                               rounded = run(ferry::testing::resnet_onnx(small(true, bottleneck), 5), images);
+      const std::vector<float> exact = emulated_run(ferry::testing::resnet_onnx(small(false, bottleneck), 5), images,
+                                                    kCard),
+                               rounded =
+                                   emulated_run(ferry::testing::resnet_onnx(small(true, bottleneck), 5), images, kCard);
       const double error = relative_error(rounded, exact);
       EXPECT_LE(error, 0.06);
       EXPECT_GE(error, 1e-4) << "nothing was rounded";
