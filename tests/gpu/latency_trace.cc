@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "cuda/executor.h"
+#include "cuda_support/graph.h"
 #include "cuda_support/stream.h"
 #include "gpu/latency_plan.h"
 #include "gpu/resnet_onnx.h"
@@ -212,6 +213,65 @@ void print(const Program& program, const std::vector<Cycles>& phases) {
     std::printf("  %-24s %9.0f %5.1f%%\n", kNames[part], total.cycles[part], 100 * total.cycles[part] / all);
 }
 
+/// Median over runs of what `run` returns, in ms.
+template <typename Run>
+double median_of(const Run& run) {
+  std::vector<double> all;
+  for (int i = -20; i < 201; ++i) {
+    const double ms = run();
+    if (i >= 0) all.push_back(ms);
+  }
+  std::nth_element(all.begin(), all.begin() + 100, all.end());
+  return all[100];
+}
+
+/// The plan's own kernel, timed in four ways: what is in them besides its cycles is what a launch costs.
+void print_launches(const std::string& plan, std::int64_t batch) {
+  constexpr int kQueue = 16;
+  const std::shared_ptr<Engine> engine = open_plan(plan);
+  const cuda::Current current(engine->context());
+  const cuda::Stream stream;
+  const cuda::DeviceBuffer arena(engine->arena_bytes()),
+      input(engine->inputs()[0].row_bytes * static_cast<std::size_t>(batch)),
+      output(engine->outputs()[0].row_bytes * static_cast<std::size_t>(batch));
+  cuda::fill_bytes(input.data(), 0, input.size(), stream.handle());
+  Executor executor(*engine, arena.data());
+  executor.bind(0, batch, {input.data()}, {output.data()}, stream.handle());
+  const cuda::Event begin, end;
+  const auto enqueue = [&] { executor.enqueue(stream.handle()); };
+  const auto between = [&](const auto& launch) {
+    begin.record(stream);
+    launch();
+    end.record(stream);
+    stream.synchronize();
+    return cuda::Event::elapsed_ms(begin, end);
+  };
+  const cuda::GraphExec graph = cuda::GraphExec::capture(stream, enqueue);
+  const cuda::GraphExec timed = cuda::GraphExec::capture(stream, [&] {
+    begin.record_in_graph(stream);
+    enqueue();
+    end.record_in_graph(stream);
+  });
+  const double launched = median_of([&] { return between(enqueue); });
+  const double outside = median_of([&] { return between([&] { graph.launch(stream); }); });
+  const double inside = median_of([&] {
+    timed.launch(stream);
+    stream.synchronize();
+    return cuda::Event::elapsed_ms(begin, end);
+  });
+  const double queued = median_of([&] {
+    return between([&] {
+             for (int i = 0; i < kQueue; ++i) graph.launch(stream);
+           }) /
+           kQueue;
+  });
+  executor.finish();
+  std::printf(
+      "\nms between events: around a launch %.4f, around a graph's launch %.4f, in the graph %.4f; one of %d in a row "
+      "%.4f\n",
+      launched, outside, inside, kQueue, queued);
+}
+
 std::string model_of(const char* path) {
   ferry::testing::ResNetSpec spec;
   spec.int8 = path != nullptr && std::string_view(path) == "int8";
@@ -230,6 +290,7 @@ int main(int argc, char** argv) try {
   ferry::latency::Tracer tracer(plan, batch);
   ferry::latency::print(tracer.program(), tracer.run());
   tracer.print_chain();
+  ferry::latency::print_launches(plan, batch);
   return 0;
 } catch (const std::exception& failure) {  // also nvinfer::Failure
   std::fprintf(stderr, "gpu_latency_trace: %s\n", failure.what());

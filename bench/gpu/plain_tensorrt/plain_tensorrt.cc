@@ -1,5 +1,6 @@
-// plain_tensorrt PLAN [--placements] BATCH... : what a program gets from the same plan that calls TensorRT as its
-// examples do, and what the device alone could give. JSON on stdout, one object a batch and way, interleaved in rounds:
+// plain_tensorrt PLAN [--placements | --launches] BATCH... : what a program gets from the same plan that calls TensorRT
+// as its examples do, and what the device alone could give. JSON on stdout, one object a batch and way, interleaved in
+// rounds:
 //   plain        pageable arrays, a blocking copy in, enqueueV3, wait, a blocking copy out (cudaMemcpy's calls)
 //   plain_async  the same with copies on the stream (cudaMemcpyAsync's calls)
 //   one_graph    memcpy into pinned memory, one CUDA graph with both copies and the network, wait
@@ -7,8 +8,10 @@
 //   device       the network alone as a CUDA graph, between two events: the floor that ferry is held against
 // With --placements instead of these ways the network alone, as `device`, with its activations at several places of one
 // arena, in turns: whether a plan's speed depends on where they lie (docs/benchmarks/log.md, "One plan, several
-// speeds"). PLAIN_INSPECT=FILE also writes the engine inspector's text. The libraries are opened at run time:
-// FERRY_TENSORRT_DIR or the loader's path, and libcuda.so.1.
+// speeds"). With --launches the network alone with its events around the graph's launch, in the graph, and as one of
+// eight graphs in a row, and the host's time to launch it: what of `device` is the launch. PLAIN_INSPECT=FILE also
+// writes the engine inspector's text. The libraries are opened at run time: FERRY_TENSORRT_DIR or the loader's path,
+// and libcuda.so.1.
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 #define __CUDA_API_VERSION_INTERNAL
@@ -146,6 +149,11 @@ class Lane {
     if (!ready) throw std::runtime_error("TensorRT refuses the batch");
     for (int i = 0; i < 3; ++i) plain();
     network_ = capture([&] { enqueue(); });
+    timed_ = capture([&] {
+      record_in_graph(begin_);
+      enqueue();
+      record_in_graph(end_);
+    });
     whole_ = capture([&] {
       copy_in(pinned_in_);
       enqueue();
@@ -182,18 +190,35 @@ class Lane {
     wait();
     std::memcpy(host_out_.data(), pinned_out_, out_bytes_);
   }
-  /// Milliseconds between the events.
-  double device() {
+  /// Milliseconds between events around `count` launches, as ferry measures one.
+  double device(int count = 1) {
     CUDA_CALL(cuEventRecord, begin_, stream_);
-    launch(network_);
+    for (int i = 0; i < count; ++i) launch(network_);
     CUDA_CALL(cuEventRecord, end_, stream_);
+    return between_events();
+  }
+  /// Milliseconds between the first and the last node of one graph.
+  double inside() {
+    launch(timed_);
+    return between_events();
+  }
+  /// Milliseconds of the host in the launch.
+  double launching() {
+    const auto begin = Clock::now();
+    launch(network_);
+    const double ms = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+    wait();
+    return ms;
+  }
+
+ private:
+  double between_events() {
     wait();
     float ms = 0;
     CUDA_CALL(cuEventElapsedTime, &ms, begin_, end_);
     return ms;
   }
-
- private:
+  void record_in_graph(CUevent event) { CUDA_CALL(cuEventRecordWithFlags, event, stream_, CU_EVENT_RECORD_EXTERNAL); }
   void copy_in(const void* from) { CUDA_CALL(cuMemcpyHtoDAsync_v2, in_, from, in_bytes_, stream_); }
   void copy_out(void* to) { CUDA_CALL(cuMemcpyDtoHAsync_v2, to, out_, out_bytes_, stream_); }
   void enqueue() {
@@ -218,7 +243,7 @@ class Lane {
   CUdeviceptr in_ = 0, out_ = 0;
   void *pinned_in_ = nullptr, *pinned_out_ = nullptr;
   CUevent begin_ = nullptr, end_ = nullptr;
-  CUgraphExec network_ = nullptr, whole_ = nullptr, rest_ = nullptr;
+  CUgraphExec network_ = nullptr, timed_ = nullptr, whole_ = nullptr, rest_ = nullptr;
   std::vector<float> host_in_;
   std::vector<unsigned char> host_out_;
 };
@@ -272,6 +297,17 @@ void measure_ways(nvinfer1::ICudaEngine& engine, long batch, bool& first) {
   measure(ways, first);
 }
 
+void measure_launches(nvinfer1::ICudaEngine& engine, long batch, bool& first) {
+  constexpr int kInARow = 8;
+  Lane lane(engine, batch);
+  std::vector<Way> ways{
+      {"device, events around the launch", batch, [&lane] { return lane.device(); }, {}},
+      {"device, events in the graph", batch, [&lane] { return lane.inside(); }, {}},
+      {"device, one of eight in a row", batch, [&lane] { return lane.device(kInARow) / kInARow; }, {}},
+      {"host, launching", batch, [&lane] { return lane.launching(); }, {}}};
+  measure(ways, first);
+}
+
 // Two lanes at the first place tell what is noise; the arena goes with the process.
 void measure_placements(nvinfer1::ICudaEngine& engine, long batch, bool& first) {
   constexpr std::size_t kKiB = 1024, kMiB = 1024 * kKiB;
@@ -305,7 +341,9 @@ void inspect(nvinfer1::ICudaEngine& engine, const std::string& file) {
   write(file + ".profile.json");
 }
 
-int run(const char* path, const std::vector<long>& batches, bool placements) {
+using Measure = void (*)(nvinfer1::ICudaEngine&, long, bool&);
+
+int run(const char* path, const std::vector<long>& batches, Measure measure) {
   std::ifstream file(path, std::ios::binary);
   const std::vector<char> plan{std::istreambuf_iterator<char>(file), {}};
   if (plan.empty()) throw std::runtime_error(std::string("cannot read ") + path);
@@ -322,12 +360,7 @@ int run(const char* path, const std::vector<long>& batches, bool placements) {
   if (const char* prefix = std::getenv("PLAIN_INSPECT")) inspect(*engine, prefix);
   std::printf("[");
   bool first = true;
-  for (const long batch : batches) {
-    if (placements)
-      measure_placements(*engine, batch, first);
-    else
-      measure_ways(*engine, batch, first);
-  }
+  for (const long batch : batches) measure(*engine, batch, first);
   std::printf("\n]\n");
   return 0;
 }
@@ -336,19 +369,21 @@ int run(const char* path, const std::vector<long>& batches, bool placements) {
 
 int main(int argc, char** argv) {
   std::vector<long> batches;
-  bool placements = false;
+  Measure measure = measure_ways;
   for (int i = 2; i < argc; ++i) {
     if (std::strcmp(argv[i], "--placements") == 0)
-      placements = true;
+      measure = measure_placements;
+    else if (std::strcmp(argv[i], "--launches") == 0)
+      measure = measure_launches;
     else
       batches.push_back(std::atol(argv[i]));
   }
   if (batches.empty()) {
-    std::fprintf(stderr, "usage: %s PLAN [--placements] BATCH...\n", argv[0]);
+    std::fprintf(stderr, "usage: %s PLAN [--placements | --launches] BATCH...\n", argv[0]);
     return 2;
   }
   try {
-    return run(argv[1], batches, placements);
+    return run(argv[1], batches, measure);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
