@@ -104,7 +104,8 @@ GateResult gate(const Quantized& quantized, const QuantizeFlags& options, const 
 }
 
 Json report_json(const QuantizeFlags& options, const Quantized& quantized, const QuantizeReport& report) {
-  Json layers = Json::array(), kept = Json::array(), groups = Json::array();
+  Json layers = Json::array(), kept = Json::array(), groups = Json::array(), seconds = Json::object();
+  for (const StageTime& stage : quantized.stages) seconds[stage.stage] = stage.seconds;
   for (const QuantizedNode& node : report.quantized)
     layers.push_back({{"node", node.node},
                       {"op", node.op},
@@ -121,6 +122,7 @@ Json report_json(const QuantizeFlags& options, const Quantized& quantized, const
           {"images", quantized.calibration.ranges.images},
           {"engine", quantized.calibration.ranges.engine},
           {"calibration", calibration_path(options)},
+          {"seconds", std::move(seconds)},
           {"equalised", std::move(groups)},
           {"bias_correction", !options.no_bias_correction},
           {"layers", std::move(layers)},

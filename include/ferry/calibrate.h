@@ -46,10 +46,28 @@ struct RangeOptions {
 ///   mse         least mean squared error of rounding and clipping together
 double range_of(const TensorStatistics& statistics, const RangeOptions& options);
 
+/// How the pixels of pictures go together: sums, over pictures and places, of the product of a value in channel c and
+/// of the one that lies dy below and dx to the right of it in channel d. What lies outside of a picture counts as zero,
+/// as in a convolution that pads. From these follow the second moments of what any window of up to 7x7 sees.
+struct PictureMoments {
+  static constexpr std::int64_t kReach = 6;  // the furthest neighbour
+  std::int64_t channels = 0;
+  std::uint64_t places = 0;  // pictures times pixels
+  std::vector<double> sums;  // [c, d, dy + kReach, dx + kReach]
+
+  bool empty() const noexcept { return places == 0; }
+  /// Adds float32 pictures [n, channels, height, width], in any order and grouping with the same result to rounding.
+  /// Throws Error(kQuantize) for another number of channels.
+  void add(const TensorView& pictures, int threads);
+  /// The mean product; 0 beyond the reach. The same for (c, d, dy, dx) and (d, c, -dy, -dx).
+  double at(std::int64_t c, std::int64_t d, std::int64_t dy, std::int64_t dx) const;
+};
+
 struct Calibration {
   std::string preprocessing, engine;
   std::int64_t images = 0;
   std::map<std::string, TensorStatistics> tensors;
+  PictureMoments picture;  // empty in files of before it was gathered
   std::vector<BrokenImage> broken;
 };
 

@@ -53,8 +53,11 @@ struct QuantizeReport {
   std::vector<KeptNode> kept;
   std::vector<std::string> notes;  // constant tensors, dead channels
 };
-/// Inserts Q/DQ. Throws Error(kQuantize) if the calibration lacks a tensor or belongs to another model (channels do not
-/// fit), if nothing can be quantised, or if `keep` names no layer of the model.
+/// Inserts Q/DQ. Weights are rounded to the nearest, except those of the convolution that meets the picture: they are
+/// rounded together, so that their errors cancel where neighbouring pixels agree (Babai's nearest plane along the
+/// pictures' second moments, which is GPTQ, arXiv:2210.17323). Throws Error(kQuantize) if the calibration lacks a
+/// tensor or belongs to another model (channels do not fit), if nothing can be quantised, or if `keep` names no layer
+/// of the model.
 QuantizeReport insert_qdq(OnnxModel& model, const Calibration& calibration, const QuantizeOptions& options);
 
 /// The whole way: statistics of some pictures, equalisation, statistics of all, Q/DQ.
@@ -76,12 +79,19 @@ CalibrationFile calibration_file_from_json(const std::string& text,
                                            const std::string& path);  // throws Error(kQuantize)
 CalibrationFile read_calibration_file(const std::string& path);
 
+/// A part of the way, in the order of the work.
+struct StageTime {
+  std::string stage;
+  double seconds = 0;
+};
+
 struct Quantized {
   OnnxModel float_model;  // after equalisation: what the INT8 model approximates
   OnnxModel int8_model;
   CalibrationFile calibration;
   QuantizeReport report;
   std::vector<EqualisedGroup> equalised;
+  std::vector<StageTime> stages;
 };
 /// Runs the pictures through `model`.
 Quantized quantize(const OnnxModel& model, const ImageSet& images, const QuantizeRequest& request);

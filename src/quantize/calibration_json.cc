@@ -48,6 +48,26 @@ TensorStatistics statistics_from(const Json& json) {
   return s;
 }
 
+Json moments_json(const PictureMoments& picture) {
+  return {{"reach", PictureMoments::kReach},
+          {"channels", picture.channels},
+          {"places", picture.places},
+          {"sums", picture.sums}};
+}
+
+PictureMoments moments_from(const Json& json) {
+  PictureMoments picture;
+  json.at("channels").get_to(picture.channels);
+  json.at("places").get_to(picture.places);
+  json.at("sums").get_to(picture.sums);
+  constexpr std::int64_t kSide = 2 * PictureMoments::kReach + 1;
+  if (json.at("reach").get<std::int64_t>() != PictureMoments::kReach || picture.channels < 0 ||
+      picture.channels > 4096 ||
+      picture.sums.size() != static_cast<std::size_t>(picture.channels * picture.channels * kSide * kSide))
+    throw std::runtime_error("the moments of the pictures have another size");
+  return picture;
+}
+
 Json calibration_json(const Calibration& calibration) {
   Json tensors = Json::object();
   for (const auto& [name, statistics] : calibration.tensors) tensors[name] = statistics_json(statistics);
@@ -58,6 +78,7 @@ Json calibration_json(const Calibration& calibration) {
           {"engine", calibration.engine},
           {"images", calibration.images},
           {"broken", std::move(broken)},
+          {"picture", moments_json(calibration.picture)},
           {"tensors", std::move(tensors)}};
 }
 
@@ -70,6 +91,7 @@ Calibration calibration_from(const Json& json) {
     calibration.broken.push_back({image.at("path").get<std::string>(), image.at("message").get<std::string>()});
   for (const auto& [name, statistics] : json.at("tensors").items())
     calibration.tensors[name] = statistics_from(statistics);
+  if (json.contains("picture")) calibration.picture = moments_from(json.at("picture"));  // not in files of before
   return calibration;
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <span>
 #include <unordered_map>
 
 #include "ferry/error.h"
@@ -13,6 +15,7 @@
 #include "quantize/channels.h"
 #include "quantize/half.h"
 #include "quantize/layers.h"
+#include "quantize/rounding.h"
 
 namespace ferry {
 namespace {
@@ -147,6 +150,48 @@ class Inserter {
                        [&](const auto& input) { return input.name() == layer.input; });
   }
 
+  // Weights that meet the picture: their number is small and what they meet is known to the last product, so they are
+  // rounded together. Nothing for other layers, and where the pictures say nothing of this window (then with a note).
+  std::optional<JointRounding> joint_rounding(const QuantizedLayer& layer, const NodeProto& node,
+                                              const TensorProto& weight) {
+    if (layer.op != "Conv" || weight.dims_size() != 4 || !reads_picture(layer)) return std::nullopt;
+    const PictureMoments& picture = calibration_.picture;
+    const auto one_by_one = [&](const std::string& why) {
+      report_.notes.push_back(fmt::format("{}: weights rounded one by one, because {}", layer.node, why));
+      return std::nullopt;
+    };
+    if (picture.empty()) return one_by_one("the calibration is of before pixels were held together; calibrate again");
+    const onnx::AttributeProto* dilations = find_attribute(node, "dilations");
+    const auto dilation = [&](int i) { return dilations != nullptr ? dilations->ints(i) : 1; };
+    const std::int64_t height = weight.dims(2), width = weight.dims(3);
+    if (weight.dims(1) != picture.channels ||
+        std::max((height - 1) * dilation(0), (width - 1) * dilation(1)) > PictureMoments::kReach)
+      return one_by_one("its window is larger than 7x7 or takes only some channels");
+    JointRounding joint(window_moments(picture, height, width, dilation(0), dilation(1)));
+    if (!joint.usable()) return one_by_one("the pictures are all zero");
+    return joint;
+  }
+
+  // Returns the noise over the signal that what the layer reads makes of it.
+  static double round_jointly(const JointRounding& joint, std::span<const float> values,
+                              const std::vector<float>& scales, float steps, std::vector<std::int8_t>& rounded) {
+    const std::size_t row = values.size() / scales.size();
+    std::vector<double> weights(row), errors(row);
+    double noise = 0, signal = 0;
+    for (std::size_t o = 0; o < scales.size(); ++o) {
+      const float* of_channel = &values[o * row];
+      const std::vector<std::int8_t> q = joint.round(of_channel, scales[o], steps);
+      for (std::size_t i = 0; i < row; ++i) {
+        rounded[o * row + i] = q[i];
+        weights[i] = static_cast<double>(of_channel[i]);
+        errors[i] = static_cast<double>(q[i]) * static_cast<double>(scales[o]) - weights[i];
+      }
+      noise += joint.power(errors);
+      signal += joint.power(weights);
+    }
+    return signal > 0 ? noise / signal : 0;
+  }
+
   // Per output channel, symmetric. Returns the noise over the signal that the layer's input makes of it.
   double quantize_weight(const QuantizedLayer& layer, NodeProto& node) {
     const TensorProto& weight = *index_.weight(layer.weight);
@@ -164,18 +209,23 @@ class Inserter {
     for (float& scale : scales)
       if (!(scale > 0)) scale = kDeadScale;
     std::vector<std::int8_t> rounded(values.size());
+    const std::optional<JointRounding> joint = joint_rounding(layer, node, weight);
+    const auto round_alone = [&](auto o, auto, auto e) {
+      rounded[e] = static_cast<std::int8_t>(std::min(std::max(std::nearbyint(values[e] / scales[o]), -steps), steps));
+    };
+    if (!joint) for_each_weight(weight, groups, layer.channel_axis, round_alone);
+    const double together = joint ? round_jointly(*joint, values, scales, steps, rounded) : 0;
     std::vector<double> shift(scales.size());
     double noise = 0, signal = 0;
     for_each_weight(weight, groups, layer.channel_axis, [&](auto o, auto i, auto e) {
-      const float q = std::min(std::max(std::nearbyint(values[e] / scales[o]), -steps), steps);
-      rounded[e] = static_cast<std::int8_t>(q);
-      const double error = static_cast<double>(q) * scales[o] - values[e];
+      const double error = static_cast<double>(rounded[e]) * scales[o] - values[e];
       shift[o] += error * input.channel_mean[i];
       noise += error * error * input.channel_power[i];
       signal += static_cast<double>(values[e]) * values[e] * input.channel_power[i];
     });
     if (options_.correct_bias) correct_bias(layer, node, shift);
     add_weight(layer, node, weight, rounded, scales);
+    if (joint) return together;
     return signal > 0 ? noise / signal : 0;
   }
 

@@ -2,6 +2,7 @@
 #include "ferry/quantize.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 
 #include "base/files.h"
@@ -79,31 +80,52 @@ class Observer {
   std::map<std::string, std::vector<float>> factors_;  // of equalised tensors: what each channel is multiplied by
 };
 
+/// What took how long; each stage ends where the next begins.
+class Stages {
+ public:
+  void end(const std::string& stage) {
+    const auto now = std::chrono::steady_clock::now();
+    times_.push_back({stage, std::chrono::duration<double>(now - std::exchange(begun_, now)).count()});
+  }
+  std::vector<StageTime> take() { return std::move(times_); }
+
+ private:
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+  std::vector<StageTime> times_;
+};
+
 Quantized finish(OnnxModel model, CalibrationFile file, std::vector<EqualisedGroup> equalised,
-                 const QuantizeOptions& options) {
+                 const QuantizeOptions& options, Stages& stages) {
   OnnxModel int8 = model.clone();
   QuantizeReport report = insert_qdq(int8, file.ranges, options);
-  return {std::move(model), std::move(int8), std::move(file), std::move(report), std::move(equalised)};
+  stages.end("inserting Q/DQ");
+  return {std::move(model), std::move(int8), std::move(file), std::move(report), std::move(equalised), stages.take()};
 }
 
 }  // namespace
 
 Quantized quantize(const OnnxModel& model, const ImageSet& images, const QuantizeRequest& request) {
+  Stages stages;
   CalibrationFile file;
   file.model_sha256 = sha256(model.serialize());
   OnnxModel equal = model.clone();
   std::vector<EqualisedGroup> groups;
   Observer observer(model, request);
+  stages.end("opening the engine");
   if (request.equalise) {
     CalibrateOptions few = request.calibrate;
     few.max_images = few.max_images > 0 ? std::min(few.max_images, kChannelImages) : kChannelImages;
     file.channels = observer.look(images, few);
     for (auto& [name, statistics] : file.channels->tensors) statistics.bins.clear();  // only channels are used again
+    file.channels->picture = {};
+    stages.end("looking at channels");
     groups = equalise(equal, *file.channels);
     observer.equalised(groups);
+    stages.end("equalising");
   }
   file.ranges = observer.look(images, request.calibrate);
-  return finish(std::move(equal), std::move(file), std::move(groups), request.options);
+  stages.end("looking at ranges");
+  return finish(std::move(equal), std::move(file), std::move(groups), request.options, stages);
 }
 
 Quantized quantize(const OnnxModel& model, const CalibrationFile& file, const QuantizeRequest& request) {
@@ -112,8 +134,12 @@ Quantized quantize(const OnnxModel& model, const CalibrationFile& file, const Qu
                 "Calibrate again with --calibration DIR.");
   OnnxModel equal = model.clone();
   std::vector<EqualisedGroup> groups;
-  if (file.channels) groups = equalise(equal, *file.channels);
-  return finish(std::move(equal), file, std::move(groups), request.options);
+  Stages stages;
+  if (file.channels) {
+    groups = equalise(equal, *file.channels);
+    stages.end("equalising");
+  }
+  return finish(std::move(equal), file, std::move(groups), request.options, stages);
 }
 
 }  // namespace ferry

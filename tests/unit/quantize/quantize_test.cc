@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "ferry/error.h"
 #include "ferry/resnet.h"
@@ -11,6 +12,7 @@
 #include "onnx/model_impl.h"
 #include "onnx/tensor_proto.h"
 #include "quantize/layers.h"
+#include "quantize/rounding.h"
 #include "unit/image/fixtures.h"
 
 namespace ferry {
@@ -164,6 +166,50 @@ TEST(Insert, RoundsTheFirstWeightsToSevenBitsOrAsAsked) {
   EXPECT_THROW(insert(6), Error);
 }
 
+// Pictures that change slowly from pixel to pixel, as photographs do.
+PictureMoments slow_pictures() {
+  Tensor pictures = Tensor::random_normal({4, 3, 24, 24}, 9);
+  const std::span<float> values = pictures.floats();
+  for (std::size_t i = 1; i < values.size(); ++i) values[i] = 0.95f * values[i - 1] + 0.1f * values[i];
+  PictureMoments moments;
+  moments.add(pictures.view(), 2);
+  return moments;
+}
+
+TEST(Insert, RoundsTheWeightsThatMeetThePictureTogether) {
+  const auto insert = [](const PictureMoments& picture) {
+    OnnxModel model = tiny_model();
+    Calibration calibration = made_up(model);
+    calibration.picture = picture;
+    const QuantizeReport report = insert_qdq(model, calibration, {});
+    return std::make_pair(std::move(model), report);
+  };
+  const auto [together, report] = insert(slow_pictures());
+  const auto [alone, report_alone] = insert({});
+  EXPECT_TRUE(report.notes.empty());
+  EXPECT_THAT(report_alone.notes, testing::Contains(testing::HasSubstr("conv1: weights rounded one by one")));
+  ASSERT_EQ(report.quantized[0].node, "conv1");
+  const auto power = [&](const OnnxModel& model) {  // of what the errors add to a value of the output
+    const auto floats = doubles_of(weight(tiny_model(), "conv1.weight"));
+    const auto scales = doubles_of(weight(model, "conv1.weight_scale"));
+    const std::string& rounded = weight(model, "conv1.weight_int8").raw_data();
+    const JointRounding moments(window_moments(slow_pictures(), 7, 7, 1, 1));
+    const std::size_t row = rounded.size() / scales.size();
+    double sum = 0;
+    for (std::size_t o = 0; o < scales.size(); ++o) {
+      std::vector<double> error(row);
+      for (std::size_t i = 0; i < row; ++i) {
+        error[i] = static_cast<std::int8_t>(rounded[o * row + i]) * scales[o] - floats[o * row + i];
+        EXPECT_LE(std::abs(static_cast<int>(static_cast<std::int8_t>(rounded[o * row + i]))), 63);
+      }
+      sum += moments.power(error);
+    }
+    return sum;
+  };
+  EXPECT_LT(power(together), 0.3 * power(alone));
+  EXPECT_EQ(weight(together, "fc.weight_int8").raw_data(), weight(alone, "fc.weight_int8").raw_data());
+}
+
 TEST(Insert, CorrectsTheBiasByTheMeanErrorOfTheWeights) {
   OnnxModel model = tiny_model();
   const Calibration calibration = made_up(model);
@@ -252,6 +298,7 @@ TEST(Insert, NotesDeadTensorsAndChannels) {
   zeros.add(Tensor::zeros(DType::kFloat32, {1, 8, 4}).view(), "maxpool");
   calibration.tensors["maxpool"] = zeros;
   calibration.tensors["layer1.0.relu1"].channel_max[2] = 0;
+  calibration.picture = slow_pictures();
   const QuantizeReport report = insert_qdq(model, calibration, {});
   EXPECT_THAT(report.notes, testing::ElementsAre("maxpool was zero in every picture",
                                                  "layer1.0.relu1: 1 of 4 channels were zero in every picture"));
@@ -291,7 +338,11 @@ TEST(CalibrationFiles, ComeBackAsTheyWere) {
   const OnnxModel model = tiny_model();
   CalibrationFile file{"abc", made_up(model), made_up(model)};
   file.ranges.broken.push_back({"x.jpg", "truncated"});
+  file.ranges.picture = slow_pictures();
   const CalibrationFile back = calibration_file_from_json(to_json(file), "file");
+  EXPECT_EQ(back.ranges.picture.sums, file.ranges.picture.sums);
+  EXPECT_EQ(back.ranges.picture.places, file.ranges.picture.places);
+  EXPECT_TRUE(back.channels->picture.empty());
   EXPECT_EQ(back.model_sha256, "abc");
   ASSERT_TRUE(back.channels);
   EXPECT_EQ(back.ranges.broken.size(), 1u);
@@ -302,6 +353,16 @@ TEST(CalibrationFiles, ComeBackAsTheyWere) {
     EXPECT_EQ(other.channel_max, s.channel_max);
     EXPECT_EQ(range_of(other, {}), range_of(s, {}));
   }
+}
+
+TEST(CalibrationFiles, OfBeforeHaveNoMomentsAndOthersTheRightNumber) {
+  CalibrationFile file{"abc", std::nullopt, made_up(tiny_model())};
+  file.ranges.picture = slow_pictures();
+  auto json = nlohmann::json::parse(to_json(file));
+  json["ranges"]["picture"]["sums"].erase(0);
+  EXPECT_THROW(calibration_file_from_json(json.dump(), "x.json"), Error);
+  json["ranges"].erase("picture");
+  EXPECT_TRUE(calibration_file_from_json(json.dump(), "x.json").ranges.picture.empty());
 }
 
 TEST(CalibrationFiles, RefuseOtherContent) {
@@ -339,6 +400,7 @@ TEST_F(Gather, AddsEveryPictureUp) {
   EXPECT_EQ(calibration.images, 3);
   EXPECT_EQ(calibration.broken.size(), 1u);
   EXPECT_EQ(calibration.tensors.at("input").count, 3u * 3 * 16 * 16);
+  EXPECT_EQ(calibration.picture.places, 3u * 16 * 16);
   options.loader.batch = 3;
   options.loader.threads = 1;
   EXPECT_EQ(gather({"input"}, same, images, options).tensors.at("input").bins, calibration.tensors.at("input").bins);
