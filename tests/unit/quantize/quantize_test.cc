@@ -4,55 +4,17 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "ferry/error.h"
-#include "ferry/resnet.h"
 #include "onnx/graph_index.h"
 #include "onnx/model_impl.h"
 #include "onnx/tensor_proto.h"
 #include "quantize/layers.h"
 #include "quantize/rounding.h"
-#include "unit/image/fixtures.h"
+#include "unit/quantize/tiny_model.h"
 
 namespace ferry {
 namespace {
-
-ResNetArchitecture tiny() {
-  ResNetArchitecture net;
-  net.depths = {2, 1, 1, 1};
-  net.planes = net.widths = {4, 4, 8, 8};
-  net.stem_channels = 8;
-  net.num_classes = 5;
-  return net;
-}
-
-OnnxModel tiny_model() { return export_onnx(random_resnet(tiny(), 3), {}); }
-
-// Statistics that a model of this size could have had, without running it.
-Calibration made_up(const OnnxModel& model) {
-  Calibration calibration;
-  const onnx::GraphProto& graph = model.impl().proto.graph();
-  const LayerPlan plan = plan_layers(model);
-  std::map<std::string, std::int64_t> channels;
-  for (const QuantizedLayer& layer : plan.layers) {
-    for (const auto& tensor : graph.initializer())
-      if (tensor.name() == layer.weight) {
-        channels[layer.input] = tensor.dims(1);
-        for (const std::string& written : {layer.residual, layer.pooled})
-          if (!written.empty()) channels[written] = tensor.dims(0);
-      }
-  }
-  std::uint64_t seed = 1;
-  for (const auto& [name, count] : channels) {
-    Tensor values = Tensor::random_normal({1, count, 64}, seed++);
-    for (std::int64_t c = 0; c < count; ++c)  // channels of very different size
-      for (int i = 0; i < 64; ++i) values.floats()[c * 64 + i] *= std::exp2f(static_cast<float>(c % 5));
-    calibration.tensors[name].add(values.view(), name);
-  }
-  calibration.images = 1;
-  return calibration;
-}
 
 TEST(Layers, CoverEveryConvolutionTheClassifierAndTheResiduals) {
   const OnnxModel model = tiny_model();
@@ -164,16 +126,6 @@ TEST(Insert, RoundsTheFirstWeightsToSevenBitsOrAsAsked) {
   model = insert(8);
   EXPECT_EQ(largest("conv1"), 127);
   EXPECT_THROW(insert(6), Error);
-}
-
-// Pictures that change slowly from pixel to pixel, as photographs do.
-PictureMoments slow_pictures() {
-  Tensor pictures = Tensor::random_normal({4, 3, 24, 24}, 9);
-  const std::span<float> values = pictures.floats();
-  for (std::size_t i = 1; i < values.size(); ++i) values[i] = 0.95f * values[i - 1] + 0.1f * values[i];
-  PictureMoments moments;
-  moments.add(pictures.view(), 2);
-  return moments;
 }
 
 TEST(Insert, RoundsTheWeightsThatMeetThePictureTogether) {
@@ -332,119 +284,6 @@ TEST(Equalise, ScalesWritersAndReadersAgainstEachOther) {
     changed |= std::fabs(writer(c) - writer(0)) > 0.01;
   }
   EXPECT_TRUE(changed);
-}
-
-TEST(CalibrationFiles, ComeBackAsTheyWere) {
-  const OnnxModel model = tiny_model();
-  CalibrationFile file{"abc", made_up(model), made_up(model)};
-  file.ranges.broken.push_back({"x.jpg", "truncated"});
-  file.ranges.picture = slow_pictures();
-  const CalibrationFile back = calibration_file_from_json(to_json(file), "file");
-  EXPECT_EQ(back.ranges.picture.sums, file.ranges.picture.sums);
-  EXPECT_EQ(back.ranges.picture.places, file.ranges.picture.places);
-  EXPECT_TRUE(back.channels->picture.empty());
-  EXPECT_EQ(back.model_sha256, "abc");
-  ASSERT_TRUE(back.channels);
-  EXPECT_EQ(back.ranges.broken.size(), 1u);
-  ASSERT_EQ(back.ranges.tensors.size(), file.ranges.tensors.size());
-  for (const auto& [name, s] : file.ranges.tensors) {
-    const TensorStatistics& other = back.ranges.tensors.at(name);
-    EXPECT_EQ(other.bins, s.bins);
-    EXPECT_EQ(other.channel_max, s.channel_max);
-    EXPECT_EQ(range_of(other, {}), range_of(s, {}));
-  }
-}
-
-TEST(CalibrationFiles, OfBeforeHaveNoMomentsAndOthersTheRightNumber) {
-  CalibrationFile file{"abc", std::nullopt, made_up(tiny_model())};
-  file.ranges.picture = slow_pictures();
-  auto json = nlohmann::json::parse(to_json(file));
-  json["ranges"]["picture"]["sums"].erase(0);
-  EXPECT_THROW(calibration_file_from_json(json.dump(), "x.json"), Error);
-  json["ranges"].erase("picture");
-  EXPECT_TRUE(calibration_file_from_json(json.dump(), "x.json").ranges.picture.empty());
-}
-
-TEST(CalibrationFiles, RefuseOtherContent) {
-  for (const char* text :
-       {"", "{}", "[1]", R"({"ferry_calibration":2})", R"({"ferry_calibration":1,"model_sha256":3})"})
-    EXPECT_THROW(calibration_file_from_json(text, "x.json"), Error) << text;
-}
-
-TEST(Quantize, RefusesAFileOfAnotherModel) {
-  const OnnxModel model = tiny_model();
-  EXPECT_THROW(quantize(model, CalibrationFile{"abc", std::nullopt, made_up(model)}, {}), Error);
-}
-
-class Gather : public testing::Test {
- protected:
-  Gather() {
-    options.loader.preprocessing.resize = 20;
-    options.loader.preprocessing.crop = 16;
-    options.loader.batch = 2;
-    options.loader.threads = 2;
-    for (const char* name : {"baseline.jpg", "missing.jpg", "tall.png", "grey.jpg"})
-      images.items.push_back({fixture(name), -1});
-  }
-  static std::vector<Tensor> same(const TensorView& batch) {
-    std::vector<Tensor> values;
-    values.push_back(Tensor::copy_of(batch));
-    return values;
-  }
-  CalibrateOptions options;
-  ImageSet images;
-};
-
-TEST_F(Gather, AddsEveryPictureUp) {
-  const Calibration calibration = gather({"input"}, same, images, options);
-  EXPECT_EQ(calibration.images, 3);
-  EXPECT_EQ(calibration.broken.size(), 1u);
-  EXPECT_EQ(calibration.tensors.at("input").count, 3u * 3 * 16 * 16);
-  EXPECT_EQ(calibration.picture.places, 3u * 16 * 16);
-  options.loader.batch = 3;
-  options.loader.threads = 1;
-  EXPECT_EQ(gather({"input"}, same, images, options).tensors.at("input").bins, calibration.tensors.at("input").bins);
-}
-
-TEST_F(Gather, WorksOnOnePictureAndOnADrawnPart) {
-  images.items = {images.items[0], images.items[2], images.items[3]};
-  options.max_images = 1;
-  EXPECT_EQ(gather({"input"}, same, images, options).images, 1);
-  options.max_images = 2;
-  const Calibration a = gather({"input"}, same, images, options), b = gather({"input"}, same, images, options);
-  EXPECT_EQ(a.images, 2);
-  EXPECT_EQ(a.tensors.at("input").bins, b.tensors.at("input").bins);
-}
-
-TEST_F(Gather, SaysWhatIsWrong) {
-  const auto why = [&](const TensorRunner& run) -> std::string {
-    try {
-      gather({"layer4.relu"}, run, images, options);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "nothing";
-  };
-  EXPECT_THAT(why([](const TensorView& batch) {
-                std::vector<Tensor> values = same(batch);
-                values[0].floats()[7] = std::nanf("");
-                return values;
-              }),
-              testing::AllOf(testing::HasSubstr("layer4.relu"), testing::HasSubstr("NaN")));
-  EXPECT_THAT(why([](const TensorView&) { return std::vector<Tensor>(); }), testing::HasSubstr("0 tensors"));
-  images.items = {images.items[1]};
-  EXPECT_THAT(why(same), testing::HasSubstr("none of the 1 pictures"));
-  images.items.clear();
-  EXPECT_THAT(why(same), testing::HasSubstr("no pictures"));
-}
-
-TEST(WithOutputs, ExposesTensorsInOrder) {
-  const OnnxModel model = with_outputs(tiny_model(), {"layer1.0.relu1", "maxpool"});
-  const OnnxSummary summary = model.summary();
-  ASSERT_EQ(summary.outputs.size(), 2u);
-  EXPECT_EQ(summary.outputs[0].name, "layer1.0.relu1");
-  EXPECT_EQ(summary.outputs[1].shape, (Shape{-1, 8, 56, 56}));
-  EXPECT_THROW(with_outputs(model, {"nothing"}), Error);
 }
 
 }  // namespace
