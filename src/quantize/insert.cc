@@ -162,13 +162,15 @@ class Inserter {
     };
     if (picture.empty()) return one_by_one("the calibration is of before pixels were held together; calibrate again");
     const onnx::AttributeProto* dilations = find_attribute(node, "dilations");
-    const auto dilation = [&](int i) { return dilations != nullptr ? dilations->ints(i) : 1; };
+    const auto dilation = [&](int i) {
+      return dilations != nullptr && i < dilations->ints_size() ? dilations->ints(i) : 1;
+    };
     const std::int64_t height = weight.dims(2), width = weight.dims(3);
     if (weight.dims(1) != picture.channels ||
         std::max((height - 1) * dilation(0), (width - 1) * dilation(1)) > PictureMoments::kReach)
       return one_by_one("its window is larger than 7x7 or takes only some channels");
     JointRounding joint(window_moments(picture, height, width, dilation(0), dilation(1)));
-    if (!joint.usable()) return one_by_one("the pictures are all zero");
+    if (!joint.usable()) return one_by_one("the pictures say nothing of it: all zero, or no second moments");
     return joint;
   }
 
