@@ -8,6 +8,7 @@
 #include <streambuf>
 
 #include "module/cpu.h"
+#include "openvino/signs.h"
 
 namespace ferry::openvino {
 namespace {
@@ -134,6 +135,9 @@ std::int32_t dtype_of(const ov::element::Type& type) {
 ov::CompiledModel compile(const void* onnx, std::size_t size, int threads, const ferry_log& log) {
   try {
     const std::shared_ptr<ov::Model> model = read(onnx, size);
+    if (const int unsigned_now = drop_signs(model); unsigned_now > 0)
+      module::log(log, 3,
+                  std::to_string(unsigned_now) + " activations that cannot be negative are quantised without a sign");
     const ov::element::Type precision = precision_for(*model, core());
     ov::AnyMap settings{ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
                         ov::hint::inference_precision(precision)};
