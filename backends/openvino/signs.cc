@@ -18,11 +18,26 @@ bool constant_not_negative(const Source& source) {
   return std::all_of(values.begin(), values.end(), [](float v) { return v >= 0; });
 }
 
+/// The one value of input `i`; NaN if it has several or is no constant.
+float scalar(const ov::Node& node, std::size_t i) {
+  const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node.get_input_node_shared_ptr(i));
+  if (!constant || ov::shape_size(constant->get_shape()) != 1) return NAN;
+  return constant->cast_vector<float>().front();
+}
+
+/// A quantisation whose zero point is zero: in and out are proportional.
+bool keeps_zero(const ov::Node& quantize) {
+  const float in_low = scalar(quantize, 1), in_high = scalar(quantize, 2);
+  const float out_low = scalar(quantize, 3), out_high = scalar(quantize, 4);
+  return in_high > 0 && out_high > 0 && std::fabs(in_low / in_high - out_low / out_high) < 1e-3f;
+}
+
 bool keeps_signs(const ov::Node* node) {
+  if (ov::is_type<ov::op::v0::FakeQuantize>(node)) return keeps_zero(*node);
   return ov::is_type<ov::op::util::MaxPoolBase>(node) || ov::is_type<ov::op::util::AvgPoolBase>(node) ||
-         ov::is_type<ov::op::v1::ReduceMean>(node) || ov::is_type<ov::op::v0::FakeQuantize>(node) ||
-         ov::is_type<ov::op::v0::Convert>(node) || ov::is_type<ov::op::v1::Reshape>(node) ||
-         ov::is_type<ov::op::v0::Squeeze>(node) || ov::is_type<ov::op::v1::Transpose>(node);
+         ov::is_type<ov::op::v1::ReduceMean>(node) || ov::is_type<ov::op::v0::Convert>(node) ||
+         ov::is_type<ov::op::v1::Reshape>(node) || ov::is_type<ov::op::v0::Squeeze>(node) ||
+         ov::is_type<ov::op::v1::Transpose>(node);
 }
 
 /// Whether no value of `source` can be below zero, as far as the operators in front of it say.
@@ -45,18 +60,10 @@ bool not_negative(const Source& source) {
   return false;
 }
 
-/// The one value of input `i`; NaN if it has several or is no constant.
-float scalar(const ov::Node& node, std::size_t i) {
-  const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node.get_input_node_shared_ptr(i));
-  if (!constant || ov::shape_size(constant->get_shape()) != 1) return NAN;
-  return constant->cast_vector<float>().front();
-}
-
 /// To int8 by one step and zero point 0, as the ONNX reader writes QuantizeLinear: levels first, then the type.
 bool is_int8(const ov::op::v0::FakeQuantize& quantize) {
-  const float low = scalar(quantize, 1), high = scalar(quantize, 2);
   if (quantize.get_levels() != 256 || scalar(quantize, 3) != -128 || scalar(quantize, 4) != 127) return false;
-  if (!(high > 0) || !(std::fabs(low / high + 128.0f / 127) < 1e-3f)) return false;
+  if (!keeps_zero(quantize)) return false;
   const auto readers = quantize.output(0).get_target_inputs();
   return !readers.empty() && std::all_of(readers.begin(), readers.end(), [](const ov::Input<ov::Node>& reader) {
     return ov::is_type<ov::op::v0::Convert>(reader.get_node()) &&

@@ -92,7 +92,8 @@ TEST(Signs, StayWhereValuesMayBeNegative) {
            [](const Source& x) { return quantised(std::make_shared<ov::op::v1::Multiply>(relu(x), number(-1))); },
            [](const Source& x) { return quantised(std::make_shared<ov::op::v1::Subtract>(relu(x), number(1))); },
            [](const Source& x) { return quantised(std::make_shared<ov::op::v1::Add>(relu(x), x)); },
-           [](const Source& x) { return quantised(std::make_shared<ov::op::v0::Clamp>(x, -1, 6)); }}) {
+           [](const Source& x) { return quantised(std::make_shared<ov::op::v0::Clamp>(x, -1, 6)); },
+           [](const Source& x) { return quantised(quantised(relu(x), kStep, -128)); }}) {
     const auto model = model_of(layers);
     EXPECT_EQ(drop_signs(model), 0);
     EXPECT_EQ(unsigned_types(*model), 0);
