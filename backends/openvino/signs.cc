@@ -11,11 +11,15 @@ namespace {
 
 using Source = ov::Output<ov::Node>;
 
-bool constant_not_negative(const Source& source) {
-  const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(source.get_node_shared_ptr());
-  if (!constant) return false;
+/// Whether `source` is a constant, perhaps behind a Convert, all of whose values are as asked.
+template <typename Asked>
+bool constant_of(const Source& source, const Asked& asked) {
+  const ov::Node* node = source.get_node();
+  if (ov::is_type<ov::op::v0::Convert>(node)) node = node->input_value(0).get_node();
+  const auto* constant = ov::as_type<const ov::op::v0::Constant>(node);
+  if (constant == nullptr) return false;
   const std::vector<float> values = constant->cast_vector<float>();
-  return std::all_of(values.begin(), values.end(), [](float v) { return v >= 0; });
+  return std::all_of(values.begin(), values.end(), asked);
 }
 
 /// The one value of input `i`; NaN if it has several or is no constant.
@@ -47,16 +51,9 @@ bool not_negative(const Source& source) {
   if (const auto* clamp = ov::as_type<const ov::op::v0::Clamp>(node)) return clamp->get_min() >= 0;
   if (keeps_signs(node)) return not_negative(node->input_value(0));
   if (ov::is_type<ov::op::v1::Multiply>(node))  // a dequantisation: by a scale
-    return constant_not_negative(node->input_value(1)) && not_negative(node->input_value(0));
-  if (ov::is_type<ov::op::v1::Subtract>(node)) {  // its zero point
-    const ov::Node* zero = node->input_value(1).get_node();
-    if (ov::is_type<ov::op::v0::Convert>(zero)) zero = zero->input_value(0).get_node();
-    const auto* constant = ov::as_type<const ov::op::v0::Constant>(zero);
-    if (constant == nullptr) return false;
-    const std::vector<float> values = constant->cast_vector<float>();
-    return std::all_of(values.begin(), values.end(), [](float v) { return v == 0; }) &&
-           not_negative(node->input_value(0));
-  }
+    return constant_of(node->input_value(1), [](float v) { return v >= 0; }) && not_negative(node->input_value(0));
+  if (ov::is_type<ov::op::v1::Subtract>(node))  // its zero point
+    return constant_of(node->input_value(1), [](float v) { return v == 0; }) && not_negative(node->input_value(0));
   return false;
 }
 

@@ -51,9 +51,10 @@ double range_of(const TensorStatistics& statistics, const RangeOptions& options)
 /// as in a convolution that pads. From these follow the second moments of what any window of up to 7x7 sees.
 struct PictureMoments {
   static constexpr std::int64_t kReach = 6;  // the furthest neighbour
+  static constexpr std::int64_t kSide = 2 * kReach + 1;
   std::int64_t channels = 0;
   std::uint64_t places = 0;  // pictures times pixels
-  std::vector<double> sums;  // [c, d, dy + kReach, dx + kReach]
+  std::vector<double> sums;  // [c, d, dy + kReach, dx + kReach]: channels^2 * kSide^2
 
   bool empty() const noexcept { return places == 0; }
   /// Adds float32 pictures [n, channels, height, width], in any order and grouping with the same result to rounding.
@@ -67,7 +68,7 @@ struct Calibration {
   std::string preprocessing, engine;
   std::int64_t images = 0;
   std::map<std::string, TensorStatistics> tensors;
-  PictureMoments picture;  // empty in files of before it was gathered
+  PictureMoments picture;  // empty if not asked for, and in files of before it was gathered
   std::vector<BrokenImage> broken;
 };
 
@@ -87,6 +88,7 @@ struct CalibrateOptions {
   LoaderOptions loader;
   std::int64_t max_images = 0;  // 0: all; otherwise that many, drawn evenly with `seed`
   std::uint64_t seed = 0;
+  bool moments = true;  // count how pixels go together
   Progress progress;
 };
 /// Streams the set through `run` and adds everything up: one batch in memory. Throws Error(kImage) if no picture can be

@@ -118,7 +118,7 @@ Calibration gather(const std::vector<std::string>& tensors, const TensorRunner& 
       throw Error(Stage::kQuantize, "calibration",
                   fmt::format("the engine gave {} tensors, not {}", values.size(), tensors.size()));
     add_all(tensors, values, threads, calibration.tensors);
-    calibration.picture.add(view, threads);
+    if (options.moments) calibration.picture.add(view, threads);
     step(static_cast<std::int64_t>(batch.items.back()) + 1);
     return true;
   });

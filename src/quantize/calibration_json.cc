@@ -60,10 +60,10 @@ PictureMoments moments_from(const Json& json) {
   json.at("channels").get_to(picture.channels);
   json.at("places").get_to(picture.places);
   json.at("sums").get_to(picture.sums);
-  constexpr std::int64_t kSide = 2 * PictureMoments::kReach + 1;
   if (json.at("reach").get<std::int64_t>() != PictureMoments::kReach || picture.channels < 0 ||
       picture.channels > 4096 ||
-      picture.sums.size() != static_cast<std::size_t>(picture.channels * picture.channels * kSide * kSide))
+      picture.sums.size() !=
+          static_cast<std::size_t>(picture.channels * picture.channels * PictureMoments::kSide * PictureMoments::kSide))
     throw std::runtime_error("the moments of the pictures have another size");
   return picture;
 }

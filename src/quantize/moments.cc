@@ -10,7 +10,7 @@
 namespace ferry {
 namespace {
 
-constexpr std::int64_t kReach = PictureMoments::kReach, kSide = 2 * kReach + 1;
+constexpr std::int64_t kReach = PictureMoments::kReach, kSide = PictureMoments::kSide;
 
 /// A picture with a border of zeros to the left, to the right and below.
 struct Padded {

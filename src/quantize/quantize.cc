@@ -115,9 +115,9 @@ Quantized quantize(const OnnxModel& model, const ImageSet& images, const Quantiz
   if (request.equalise) {
     CalibrateOptions few = request.calibrate;
     few.max_images = few.max_images > 0 ? std::min(few.max_images, kChannelImages) : kChannelImages;
+    few.moments = false;  // those of all pictures follow
     file.channels = observer.look(images, few);
     for (auto& [name, statistics] : file.channels->tensors) statistics.bins.clear();  // only channels are used again
-    file.channels->picture = {};
     stages.end("looking at channels");
     groups = equalise(equal, *file.channels);
     observer.equalised(groups);

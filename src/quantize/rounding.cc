@@ -47,7 +47,6 @@ JointRounding::JointRounding(std::vector<double> moments)
   std::vector<double> damped = moments_;
   for (std::size_t i = 0; i < size_; ++i) damped[i * size_ + i] += 1e-4 * diagonal / static_cast<double>(size_);
   factor_ = cholesky(damped, size_);
-  usable_ = !factor_.empty();
 }
 
 std::vector<std::int8_t> JointRounding::round(const float* weights, float scale, float steps) const {

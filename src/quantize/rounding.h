@@ -20,8 +20,8 @@ class JointRounding {
   /// `moments`: n x n, symmetric. A ten-thousandth of their mean diagonal is added to the diagonal: pictures of one
   /// colour must not make any weight free.
   explicit JointRounding(std::vector<double> moments);
-  /// False where there is nothing to go by: the moments are zero or not finite.
-  bool usable() const noexcept { return usable_; }
+  /// False where there is nothing to go by: moments that are zero, not finite, or no second moments of anything.
+  bool usable() const noexcept { return !factor_.empty(); }
   /// `weights`, n of them, as whole multiples of `scale` within [-steps, steps].
   std::vector<std::int8_t> round(const float* weights, float scale, float steps) const;
   /// Mean square over the pictures of what a window with these n weights (or errors of weights) adds up to.
@@ -29,8 +29,7 @@ class JointRounding {
 
  private:
   std::size_t size_ = 0;
-  bool usable_ = false;
-  std::vector<double> moments_, factor_;  // factor: R of R'R, upper triangle
+  std::vector<double> moments_, factor_;  // factor: R of R'R, upper triangle; empty: not usable
 };
 
 }  // namespace ferry
