@@ -26,7 +26,7 @@ void Lane::bind(const Network& network, std::int64_t batch, const cuda::Stream& 
   whole_ = Recording();
   compute_ = Recording();
   quick_ = Recording();
-  has_inputs_ = warm_ = false;
+  has_inputs_ = has_run_ = false;
   batch_ = 0;  // of no use until all of this has worked
   const auto inputs = grow(inputs_, network.inputs(), batch);
   const auto outputs = grow(outputs_, network.outputs(), batch);
@@ -52,23 +52,27 @@ void Lane::fetch(const Network& network, const Staging& staging, const cuda::Str
   }
 }
 
-// A refused capture is not a failed request: the work is enqueued call by call from then on, and the session warns.
+// Work is captured before any of it has run. Kernels that are launched one by one on a second stream of a process make
+// every graph launched in that process from then on slower, by 0.35 us a kernel (an H200; docs/benchmarks/log.md). An
+// SDK that has something to do in a first run refuses, and is asked again behind that run. A refused capture is not a
+// failed request: the work is enqueued call by call then, and the session warns.
 template <typename Enqueue>
 void Lane::capture(Recording& recording, const cuda::Stream& stream, const Enqueue& enqueue) {
-  recording.refused = true;
-  if (!executor_->capturable(stream.handle())) {
-    refusal_ = "the SDK says that this network cannot be captured";
-    return;
-  }
+  if (recording.graph || recording.refused) return;
+  std::string refusal = "the SDK says that this network cannot be captured";
   try {
-    recording.graph = cuda::GraphExec::capture(stream, enqueue);
-    recording.refused = false;
+    if (executor_->capturable(stream.handle())) {
+      recording.graph = cuda::GraphExec::capture(stream, enqueue);
+      return;
+    }
   } catch (const cuda::Error& error) {
     if (error.sticky()) throw;
-    refusal_ = error.what();
+    refusal = error.what();
   } catch (const Failure& failure) {
-    refusal_ = failure.cause;
+    refusal = failure.cause;
   }
+  recording.refused = has_run_;
+  if (has_run_) refusal_ = refusal;
 }
 
 void Lane::compute_and_fetch(const Network& network, const Staging& staging, const cuda::Stream& stream,
@@ -109,14 +113,12 @@ void Lane::enqueue_quick(const Network& network, const Staging& staging, Quick& 
 
 bool Lane::run_quick(const Network& network, const Staging& staging, const void* input, Uploader& uploader,
                      Quick& quick, const cuda::Stream& stream) {
-  if (warm_ && !quick_.graph && !quick_.refused) {
-    capture(quick_, stream, [&] { enqueue_quick(network, staging, quick, stream); });
-  }
+  capture(quick_, stream, [&] { enqueue_quick(network, staging, quick, stream); });
   if (!quick_.graph) return false;
   quick.arm();
   uploader.share(staging.input(0), input, fetch_.job.bytes, {quick.ready(), fetch_.job.chunk},
                  [&] { quick_.graph.launch(stream); });
-  has_inputs_ = true;
+  has_run_ = has_inputs_ = true;
   return true;
 }
 
@@ -128,10 +130,8 @@ void Lane::run_prepared(const std::function<void(void* input)>& prepare, const N
 template <typename Fill>
 void Lane::run_after(const Fill& fill, const Network& network, const Staging& staging, const cuda::Stream& stream,
                      const Marks* marks, bool graphs) {
-  // The first request of a batch size runs as it is: it warms up what a capture must not contain.
-  if (graphs && warm_ && !whole_.graph && !whole_.refused) {
+  if (graphs)
     capture(whole_, stream, [&] { compute_and_fetch(network, staging, stream, marks, &cuda::Event::record_in_graph); });
-  }
   if (marks != nullptr) marks->begin.record(stream);
   fill();
   if (marks != nullptr) marks->uploaded.record(stream);
@@ -140,13 +140,11 @@ void Lane::run_after(const Fill& fill, const Network& network, const Staging& st
   } else {
     compute_and_fetch(network, staging, stream, marks, &cuda::Event::record);
   }
-  warm_ = has_inputs_ = true;
+  has_run_ = has_inputs_ = true;
 }
 
 void Lane::run_resident(const cuda::Stream& stream, const Marks* marks, bool graphs) {
-  if (graphs && warm_ && !compute_.graph && !compute_.refused) {
-    capture(compute_, stream, [&] { executor_->enqueue(stream.handle()); });
-  }
+  if (graphs) capture(compute_, stream, [&] { executor_->enqueue(stream.handle()); });
   if (marks != nullptr) marks->uploaded.record(stream);
   if (compute_.graph) {
     compute_.graph.launch(stream);

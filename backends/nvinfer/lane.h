@@ -42,7 +42,7 @@ class Lane {
   void run(const Network& network, const Staging& staging, const void* const* inputs, Uploader& uploader,
            const cuda::Stream& stream, const Marks* marks, bool graphs);
   /// The same as one launch in which the device fetches the input and answers by itself; for what `fits_quick`. False:
-  /// nothing was done, because this batch is not warm yet or its capture was refused.
+  /// nothing was done, because its capture was refused.
   bool run_quick(const Network& network, const Staging& staging, const void* input, Uploader& uploader, Quick& quick,
                  const cuda::Stream& stream);
   /// The same as `run` where `prepare(address)` enqueues what fills the only input on the device.
@@ -78,7 +78,7 @@ class Lane {
   std::unique_ptr<Executor> executor_;
   std::int64_t batch_ = 0;
   std::vector<cuda::DeviceBuffer> inputs_, outputs_;
-  bool has_inputs_ = false, warm_ = false;
+  bool has_inputs_ = false, has_run_ = false;
   Recording whole_, compute_;  // with and without the copy out
   Recording quick_;
   Quick::Held<FetchJob> fetch_;  // of `quick_`
