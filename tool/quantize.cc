@@ -22,7 +22,8 @@ namespace {
 
 struct QuantizeFlags {
   ModelOptions model;
-  std::string calibration, ranges, output, method = "mse", keep, backend, images, labels, input = "float";
+  std::string calibration, ranges, output, method = "mse", keep, backend, images, labels, input = "float",
+                                           full_range = "blocks";
   double percentile = 99.99;
   int first_layer_bits = 7;
   bool no_equalise = false, no_bias_correction = false;
@@ -46,6 +47,7 @@ QuantizeRequest request_of(const QuantizeFlags& options, const PictureFacts& fac
   QuantizeRequest request;
   request.options.range = {range_method_named(options.method), options.percentile};
   request.options.correct_bias = !options.no_bias_correction;
+  request.options.full_range = full_range_named(options.full_range);
   request.options.first_layer_bits = options.first_layer_bits;
   if (!options.keep.empty())
     for (const std::string& node : parse_list("--keep", options.keep)) request.options.keep.insert(node);
@@ -110,6 +112,7 @@ Json report_json(const QuantizeFlags& options, const Quantized& quantized, const
     layers.push_back({{"node", node.node},
                       {"op", node.op},
                       {"input_range", node.input_range},
+                      {"full_range", node.full_range},
                       {"weight_noise", node.weight_noise},
                       {"residual", node.residual}});
   for (const KeptNode& node : report.kept)
@@ -280,6 +283,13 @@ void add_quantize(Cli& cli) {
       ->type_name("BITS");
   verb->add_flag("--no-equalise", options->no_equalise, "Do not equalise channels across layers");
   verb->add_flag("--no-bias-correction", options->no_bias_correction, "Leave the biases alone");
+  verb->add_option(
+          "--full-range", options->full_range,
+          "Activations behind relu with all of int8's values: off, blocks, or all (the stem's too: more exact; some "
+          "engines take longer)")
+      ->check(CLI::IsMember({"off", "blocks", "all"}))
+      ->capture_default_str()
+      ->type_name("WHICH");
   verb->add_option("--backend", options->backend, "The engine that runs the float model (default: the fastest here)")
       ->type_name("NAME");
   add_gate_options(verb, *options);

@@ -5,44 +5,13 @@
 #include <map>
 #include <set>
 
+#include "cuda/node_attributes.h"
 #include "nvinfer/failure.h"
 
 namespace ferry::latency {
 namespace {
 
 using nvinfer::Failure;
-
-[[noreturn]] void refuse(const std::string& subject, const std::string& why) {
-  throw Failure(subject, subject + ": " + why,
-                "this engine runs ResNets as ferry exports them; others: --backend tensorrt", FERRY_UNSUPPORTED);
-}
-
-int limited(const Node& node, std::int64_t value, std::int64_t low, std::int64_t high, const char* what) {
-  if (value < low || value > high)
-    refuse(node.label(), std::string(what) + " is " + std::to_string(value) + ", and must be from " +
-                             std::to_string(low) + " to " + std::to_string(high));
-  return static_cast<int>(value);
-}
-
-/// Both numbers of a list attribute where they are the same, `otherwise` where it is absent.
-std::int64_t square(const Node& node, const char* name, std::int64_t otherwise) {
-  const auto found = node.attributes.find(name);
-  if (found == node.attributes.end() || found->second.ints.empty()) return otherwise;
-  const auto& values = found->second.ints;
-  for (const std::int64_t value : values)
-    if (value != values.front()) refuse(node.label(), std::string(name) + " differ between directions");
-  return values.front();
-}
-
-std::int64_t number(const Node& node, const char* name, std::int64_t otherwise) {
-  const auto found = node.attributes.find(name);
-  return found == node.attributes.end() ? otherwise : found->second.i;
-}
-
-float real(const Node& node, const char* name, float otherwise) {
-  const auto found = node.attributes.find(name);
-  return found == node.attributes.end() ? otherwise : found->second.f;
-}
 
 constexpr float kSmallestScale = 1e-20F;
 
@@ -92,9 +61,13 @@ class Reader {
         {"Gemm", &Reader::gemm},
         {"Cast", &Reader::cast},
         {"Identity", &Reader::same},
+        {"Sub", &Reader::subtract},
         {"QuantizeLinear", &Reader::quantize},
         {"DequantizeLinear", &Reader::dequantize}};
     const auto found = readers.find(node.op);
+    if (subtracted_.count(node.inputs[0]) > 0 && node.op != "QuantizeLinear" && node.op != "DequantizeLinear" &&
+        node.op != "Gemm")
+      refuse(node.label(), "a constant may be subtracted from the classifier's input only");
     if (found != readers.end()) {
       (this->*found->second)(node);
     } else if (node.op == "BatchNormalization") {
@@ -318,7 +291,11 @@ class Reader {
       refuse(node.label(),
              "the classifier's weights must be stored as [classes, features], used with transB and no factors");
     const int classes = limited(node, dims[0], 1, 1 << 20, "number of classes");
-    const LayerWeights values = weights(node, {classes, shape(in).channels});
+    LayerWeights values = weights(node, {classes, shape(in).channels});
+    if (const auto found = subtracted_.find(node.inputs[0]); found != subtracted_.end()) {
+      if (values.scales.empty()) refuse(node.label(), "a constant may be subtracted from what is quantised only");
+      values.subtracted = found->second;
+    }
     add_layer(node, LayerKind::kDense, in, {1, 1, classes}, values);
   }
 
@@ -330,7 +307,22 @@ class Reader {
     same(node);
   }
 
-  void same(const Node& node) { values_[node.outputs.front()] = tensor(node, 0); }
+  void same(const Node& node) {
+    values_[node.outputs.front()] = tensor(node, 0);
+    if (const auto found = subtracted_.find(node.inputs[0]); found != subtracted_.end())
+      subtracted_[node.outputs.front()] = found->second;
+  }
+
+  /// As ferry quantize writes it in front of the classifier, so that int8's lower half is of use too. The classifier is
+  /// of FP16 here and needs no such thing: its bias takes the constant in again.
+  void subtract(const Node& node) {
+    const Weight& constant = stored(node, input(node, 1));
+    float& value = subtracted_[node.outputs.front()];
+    const std::string_view raw = values(node, constant, constant.dims, kFloat);
+    if (raw.size() != sizeof(value)) refuse(node.label(), "what it subtracts must be one number");
+    std::memcpy(&value, raw.data(), sizeof(value));
+    values_[node.outputs.front()] = tensor(node, 0);
+  }
 
   /// The first convolution, the average and the classifier compute in FP16 what the graph asks for in INT8. Max pooling
   /// takes the largest of int8 values instead of quantising the largest value, which is the same.
@@ -383,6 +375,7 @@ class Reader {
   ReadLayers result_;
   std::map<std::string, int> uses_, values_;        // by the name in the graph
   std::set<std::string> quantised_;                 // names of int8 values and of what DequantizeLinear makes of them
+  std::map<std::string, float> subtracted_;         // by the name of what remains
   std::map<std::string, Int8Weight> int8_weights_;  // by the name of what DequantizeLinear makes of them
   std::vector<int> makers_, levels_;                // of each tensor
   std::vector<float> scales_;                       // of each tensor; 0: not quantised

@@ -46,6 +46,7 @@ struct LayerWeights {
   std::string_view weights;
   std::vector<float> scales;  // of int8 weights, one for each output channel; empty: float16 weights
   std::string_view bias;      // float32 beside int8 weights, else float16
+  float subtracted = 0;       // what the graph takes off the classifier's input, and this engine does not
 };
 
 struct ReadLayers {

@@ -21,7 +21,7 @@ class Packer {
     const int classes = read_.layers.out(layer).channels;
     Place place;
     place.weights = put(pack_dense(classes, read_.layers.in(layer).channels, halves(from)));
-    place.bias = put(pack_floats(bias_of(from, classes), classes));
+    place.bias = put(pack_floats(classifier_bias(from, classes), classes));
     return place;
   }
 
@@ -63,6 +63,18 @@ class Packer {
     if (from.scales.empty()) return floats_of(from.bias, count);
     std::memcpy(values.data(), from.bias.data(), values.size() * sizeof(float));
     return values;
+  }
+
+  /// With what the graph takes off the input, times the weights.
+  static std::vector<float> classifier_bias(const LayerWeights& from, int classes) {
+    std::vector<float> bias = bias_of(from, classes);
+    const std::size_t features = from.scales.empty() ? 0 : from.weights.size() / from.scales.size();
+    for (std::size_t c = 0; c < from.scales.size(); ++c) {
+      int sum = 0;
+      for (const char weight : from.weights.substr(c * features, features)) sum += static_cast<std::int8_t>(weight);
+      bias[c] -= static_cast<float>(static_cast<double>(from.subtracted) * sum * from.scales[c]);
+    }
+    return bias;
   }
 
   std::uint64_t put(const std::string& values) {

@@ -15,6 +15,9 @@ INT8.onnx is what `ferry quantize` wrote. Needs Python with onnx and numpy, noth
     pool      the input of the average pool is quantised (its scale: a guess)
     half      FP16 instead of FP32 between quantised tensors (opset 19: DequantizeLinear gives FP16)
     int8in    the graph's input is int8: what the first QuantizeLinear would have given
+    early     what the global average gives is quantised in front of Flatten, not behind it
+    nosub     no constant is subtracted from what the global average gives
+    convfc    the classifier is a 1x1 convolution (goes with early)
 
 Scales that are guessed are good enough for time, not for accuracy.
 """
@@ -181,9 +184,47 @@ def int8in(g):
         value.type.tensor_type.elem_type = TensorProto.INT8
 
 
+def nosub(g):
+    for sub in g.of("Sub"):
+        for reader, i in g.readers[sub.output[0]]:
+            reader.input[i] = sub.input[0]
+        g.graph.node.remove(sub)
+
+
+def early(g):
+    for flatten in g.of("Flatten"):
+        chain, value = [], flatten.output[0]
+        while g.readers[value][0][0].op_type in ("Sub", "QuantizeLinear", "DequantizeLinear"):
+            chain.append(g.readers[value][0][0])
+            value = chain[-1].output[0]
+        readers = g.readers[value]
+        chain[0].input[0] = flatten.input[0]
+        flatten.input[0] = value
+        for reader, i in readers:
+            reader.input[i] = flatten.output[0]
+        for node in chain:
+            g.graph.node.remove(node)
+        g.insert_before(flatten, chain)
+
+
+def convfc(g):
+    for gemm in g.of("Gemm"):
+        flatten, dq = g.writer[gemm.input[0]], g.writer[gemm.input[1]]
+        stored = g.constants[dq.input[0]]
+        stored.dims.extend([1, 1])
+        conv = helper.make_node("Conv", [flatten.input[0], *gemm.input[1:]], [gemm.output[0] + "_map"], gemm.name,
+                                kernel_shape=[1, 1])
+        g.insert_before(gemm, [conv])
+        g.graph.node.remove(gemm)
+        g.graph.node.remove(flatten)
+        flatten.input[0], flatten.output[0] = conv.output[0], gemm.output[0]
+        g.graph.node.append(flatten)
+
+
 VARIANTS = {"base": lambda g: None, "swap": swap, "split": split, "splitdq": lambda g: split(g, False), "nodown": nodown,
-            "both": both, "wq": wq, "pool": pool, "half": half, "int8in": int8in}
-ORDER = ["nodown", "both", "swap", "pool", "int8in", "split", "splitdq", "half", "wq", "base"]
+            "both": both, "wq": wq, "pool": pool, "half": half, "int8in": int8in,
+            "nosub": nosub, "early": early, "convfc": convfc}
+ORDER = ["nosub", "early", "convfc", "nodown", "both", "swap", "pool", "int8in", "split", "splitdq", "half", "wq", "base"]
 DEFAULT = ["base", "swap", "split", "nodown", "both", "wq", "pool", "half", "half+pool", "half+swap+pool",
            "half+both+pool", "both+pool"]
 

@@ -39,12 +39,12 @@ struct RangeOptions {
   RangeMethod method = RangeMethod::kMse;
   double percentile = 99.99;  // of |x|, for kPercentile
 };
-/// The |x| that becomes 127. 0 for a tensor of zeros.
+/// The |x| that becomes the last of `steps` (127 for int8 with zero point 0). 0 for a tensor of zeros.
 ///   max         the largest
 ///   percentile  the smallest bin edge that covers this share of the values
 ///   entropy     least Kullback-Leibler divergence of the quantised from the real distribution (TensorRT's procedure)
 ///   mse         least mean squared error of rounding and clipping together
-double range_of(const TensorStatistics& statistics, const RangeOptions& options);
+double range_of(const TensorStatistics& statistics, const RangeOptions& options, int steps = 127);
 
 /// How the pixels of pictures go together: sums, over pictures and places, of the product of a value in channel c and
 /// of the one that lies dy below and dx to the right of it in channel d. What lies outside of a picture counts as zero,

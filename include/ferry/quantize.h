@@ -32,9 +32,20 @@ struct EqualisedGroup {
 /// tensors no longer fit the calibration then: gather again. Which layers stay in float later makes no difference here.
 std::vector<EqualisedGroup> equalise(OnnxModel& model, const Calibration& calibration);
 
+/// Which activations behind relu take all 256 values of int8 in place of 128: rounded as (x - 128 steps), with the
+/// constant in the biases around them. Rounding ends where relu would, so that goes.
+enum class FullRange {
+  kOff,
+  kBlocks,  // the outputs of residual blocks and of the global average pooling: costs no time
+  kAll,  // what a max pooling behind the stem gives too: TensorRT 10.6 is slower at convolution + pooling without relu
+};
+const char* name_of(FullRange which) noexcept;        // off, blocks, all
+FullRange full_range_named(const std::string& name);  // throws Error(kUsage)
+
 struct QuantizeOptions {
   RangeOptions range;
-  bool correct_bias = true;    // take the mean error that rounded weights cause out of each bias
+  bool correct_bias = true;  // take the mean error that rounded weights cause out of each bias
+  FullRange full_range = FullRange::kBlocks;
   int first_layer_bits = 7;    // of the weights that meet the picture: 8, or 7 for x86 processors without VNNI too
   std::set<std::string> keep;  // layers that are not quantised: they become FP16 with Casts, if their values fit
 };
@@ -42,6 +53,7 @@ struct QuantizeOptions {
 struct QuantizedNode {
   std::string node, op;
   double input_range = 0;   // the |x| that becomes 127
+  bool full_range = false;  // 0 becomes -128: the input has 255 steps
   double weight_noise = 0;  // of the rounded weights, over the signal (predicted)
   bool residual = false;    // fuses with an addition whose other branch is quantised too
 };

@@ -13,7 +13,7 @@ namespace ferry {
 namespace {
 
 // Raise it with every change of what the exporter writes: files of another number are not taken from the cache.
-constexpr int kExporterRevision = 2;
+constexpr int kExporterRevision = 3;
 
 std::string options_text(const ExportOptions& o) {
   std::string text = fmt::format("{} io16={} bn={} {}x{} {}", name_of(o.precision), o.fp16_io, o.keep_batch_norm,

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "ferry/error.h"
 #include "ferry/quantize.h"
@@ -16,6 +17,7 @@
 #include "quantize/half.h"
 #include "quantize/layers.h"
 #include "quantize/rounding.h"
+#include "quantize/shift.h"
 
 namespace ferry {
 namespace {
@@ -23,7 +25,7 @@ namespace {
 using onnx::NodeProto;
 using onnx::TensorProto;
 
-constexpr float kSteps = 127;
+constexpr int kSteps = 127, kShift = 128;    // int8 above zero and below
 constexpr float kDeadScale = 1.0f / kSteps;  // of a tensor or channel that is all zeros: any positive number does
 
 TensorProto scalar(const std::string& name, float value) {
@@ -37,7 +39,8 @@ class Inserter {
         calibration_(calibration),
         options_(options),
         index_(graph_),
-        plan_(plan_layers(model, options.keep)) {}
+        plan_(plan_layers(model, options.keep)),
+        shifts_(find_shifts(index_, graph_, plan_, options.full_range)) {}
 
   QuantizeReport run() {
     check_keep();
@@ -48,6 +51,7 @@ class Inserter {
     for (const std::string& tensor : plan_.tensors()) add_scale(tensor);
     for (const QuantizedLayer& layer : plan_.layers) quantize(layer);
     weave();
+    drop_relus();
     keep_others();
     erase_unused(graph_);
     return std::move(report_);
@@ -77,7 +81,8 @@ class Inserter {
     }
   }
 
-  struct Pair {  // Q and DQ of one activation
+  struct Pair {                         // Q and DQ of one activation
+    std::optional<NodeProto> subtract;  // of its constant, where no bias takes that
     NodeProto quantize, dequantize;
   };
 
@@ -91,28 +96,60 @@ class Inserter {
 
   void add_scale(const std::string& tensor) {
     const TensorStatistics& s = statistics(tensor);
-    const double range = range_of(s, options_.range);
+    const double full = shifts_.contains(tensor) ? range_of(s, options_.range, kShift + kSteps) : 0;
+    const bool shifted = fits_full_range(s, full);
+    if (!shifted) shifts_.erase(tensor);
+    const float steps = shifted ? kShift + kSteps : kSteps;
+    const double range = shifted ? full : range_of(s, options_.range);
     ranges_[tensor] = range;
     if (range == 0)
       report_.notes.push_back(fmt::format("{} was zero in every picture", tensor));
     else
       note_dead_channels(tensor, s);
     const std::string stem = index_.unused_name(tensor + "_scale");
-    *graph_.add_initializer() = scalar(stem, range > 0 ? static_cast<float>(range) / kSteps : kDeadScale);
+    const float step = range > 0 ? static_cast<float>(range) / steps : kDeadScale;
+    *graph_.add_initializer() = scalar(stem, step);
     const std::int8_t zero = 0;
     *graph_.add_initializer() = make_tensor(index_.unused_name(tensor + "_zero"),
                                             {DType::kInt8, {}, reinterpret_cast<const std::byte*>(&zero)});
     Pair pair;
+    if (shifted) take_off(tensor, step * kShift, pair);
     for (NodeProto* node : {&pair.quantize, &pair.dequantize}) {
       const bool first = node == &pair.quantize;
       node->set_op_type(first ? "QuantizeLinear" : "DequantizeLinear");
       node->set_name(tensor + (first ? "/quantize" : "/dequantize"));
-      node->add_input(first ? tensor : tensor + "_q");
+      node->add_input(first ? quantised_value(tensor) : tensor + "_q");
       node->add_input(stem);
       node->add_input(index_.unused_name(tensor + "_zero"));
       node->add_output(tensor + (first ? "_q" : "_dq"));
     }
-    pairs_.emplace(tensor, std::move(pair));
+    pairs_.emplace(shifted ? shifts_.at(tensor).made : tensor, std::move(pair));
+  }
+
+  void take_off(const std::string& tensor, float constant, Pair& pair) {
+    taken_off_[tensor] = static_cast<double>(constant);
+    const Shift& shift = shifts_.at(tensor);
+    if (!shift.writer.empty()) return;
+    const std::string name = index_.unused_name(tensor + "_half");
+    *graph_.add_initializer() = scalar(name, constant);
+    NodeProto& subtract = pair.subtract.emplace();
+    subtract.set_op_type("Sub");
+    subtract.set_name(tensor + "/shift");
+    subtract.add_input(tensor);
+    subtract.add_input(name);
+    subtract.add_output(shift.value);
+  }
+
+  // What is quantised in the tensor's place.
+  const std::string& quantised_value(const std::string& tensor) const {
+    const auto shift = shifts_.find(tensor);
+    return shift == shifts_.end() ? tensor : shift->second.value;
+  }
+
+  // The constant that was taken off a tensor; 0: none.
+  double taken_off(const std::string& tensor) const {
+    const auto found = taken_off_.find(tensor);
+    return found == taken_off_.end() ? 0 : found->second;
   }
 
   void note_dead_channels(const std::string& tensor, const TensorStatistics& s) {
@@ -124,7 +161,8 @@ class Inserter {
 
   void quantize(const QuantizedLayer& layer) {
     NodeProto& node = *graph_.mutable_node(layer.index);
-    QuantizedNode entry{layer.node, layer.op, ranges_.at(layer.input), 0, !layer.residual.empty()};
+    QuantizedNode entry{
+        layer.node, layer.op, ranges_.at(layer.input), shifts_.contains(layer.input), 0, !layer.residual.empty()};
     entry.weight_noise = quantize_weight(layer, node);
     node.set_input(0, layer.input + "_dq");
     if (!layer.residual.empty()) {
@@ -217,15 +255,16 @@ class Inserter {
     };
     if (!joint) for_each_weight(weight, groups, layer.channel_axis, round_alone);
     const double together = joint ? round_jointly(*joint, values, scales, steps, rounded) : 0;
-    std::vector<double> shift(scales.size());
+    std::vector<double> bias(scales.size(), bias_of_shifts(layer));  // what is added to it
+    const double missing = taken_off(layer.input);
     double noise = 0, signal = 0;
     for_each_weight(weight, groups, layer.channel_axis, [&](auto o, auto i, auto e) {
-      const double error = static_cast<double>(rounded[e]) * scales[o] - values[e];
-      shift[o] += error * input.channel_mean[i];
+      const double used = static_cast<double>(rounded[e]) * scales[o], error = used - values[e];
+      bias[o] += missing * used - (options_.correct_bias ? error * input.channel_mean[i] : 0);
       noise += error * error * input.channel_power[i];
       signal += static_cast<double>(values[e]) * values[e] * input.channel_power[i];
     });
-    if (options_.correct_bias) correct_bias(layer, node, shift);
+    if (std::any_of(bias.begin(), bias.end(), [](double b) { return b != 0; })) change_bias(layer, node, bias);
     add_weight(layer, node, weight, rounded, scales);
     if (joint) return together;
     return signal > 0 ? noise / signal : 0;
@@ -256,17 +295,20 @@ class Inserter {
     node.set_input(1, result);
   }
 
-  void correct_bias(const QuantizedLayer& layer, NodeProto& node, const std::vector<double>& shift) {
-    if (layer.op == "MatMul") return;  // it has no bias
-    const bool has = node.input_size() > 2 && !node.input(2).empty();
-    const TensorProto* old = has ? index_.weight(node.input(2)) : nullptr;
-    if (has && (old == nullptr || old->data_type() != TensorProto::FLOAT ||
-                element_count(shape_of(*old)) != static_cast<std::int64_t>(shift.size()) ||
-                float_attribute(node, "beta", 1) != 1))
-      return;
-    std::vector<float> values(shift.size());
-    for (std::size_t o = 0; o < shift.size(); ++o)
-      values[o] = static_cast<float>((old ? floats_of(*old)[o] : 0.0f) - shift[o]);
+  // Of the constants that are taken off what it adds up and what it writes.
+  double bias_of_shifts(const QuantizedLayer& layer) const {
+    double sum = taken_off(layer.residual);
+    for (const auto& [tensor, shift] : shifts_)
+      if (shift.writer == layer.node) sum -= taken_off(tensor);
+    return sum;
+  }
+
+  void change_bias(const QuantizedLayer& layer, NodeProto& node, const std::vector<double>& change) {
+    if (!layer.takes_bias) return;
+    const TensorProto* old = node.input_size() > 2 && !node.input(2).empty() ? index_.weight(node.input(2)) : nullptr;
+    std::vector<float> values(change.size());
+    for (std::size_t o = 0; o < change.size(); ++o)
+      values[o] = static_cast<float>((old != nullptr ? floats_of(*old)[o] : 0.0f) + change[o]);
     const std::string name = index_.unused_name(layer.node + ".bias_corrected");
     *graph_.add_initializer() = make_tensor(name, {DType::kFloat32,
                                                    {static_cast<std::int64_t>(values.size())},
@@ -285,6 +327,7 @@ class Inserter {
     const auto add_pair = [&](const std::string& tensor) {
       const auto pair = pairs_.find(tensor);
       if (pair == pairs_.end()) return;
+      if (pair->second.subtract) *graph_.add_node() = *pair->second.subtract;
       *graph_.add_node() = pair->second.quantize;
       *graph_.add_node() = pair->second.dequantize;
     };
@@ -296,14 +339,30 @@ class Inserter {
     }
   }
 
+  // Rounding to int8 ends where they would. Their readers are DequantizeLinears by now, or a pooling.
+  void drop_relus() {
+    std::unordered_map<std::string, std::string> in_place_of;
+    for (const auto& [tensor, shift] : shifts_)
+      if (!shift.relu.empty()) in_place_of[shift.relu] = shift.relu_from;
+    std::unordered_set<const NodeProto*> relus;
+    for (NodeProto& node : *graph_.mutable_node()) {
+      if (in_place_of.contains(node.output(0))) relus.insert(&node);
+      for (std::string& input : *node.mutable_input())
+        if (const auto found = in_place_of.find(input); found != in_place_of.end()) input = found->second;
+    }
+    erase_nodes(graph_, relus);
+  }
+
   onnx::GraphProto& graph_;
   const Calibration& calibration_;
   const QuantizeOptions& options_;
   GraphIndex index_;
   LayerPlan plan_;
   QuantizeReport report_;
+  std::unordered_map<std::string, Shift> shifts_;      // by tensor
+  std::unordered_map<std::string, double> taken_off_;  // of those
   std::unordered_map<std::string, double> ranges_;
-  std::unordered_map<std::string, Pair> pairs_;
+  std::unordered_map<std::string, Pair> pairs_;  // by the value that is quantised
   std::unordered_map<const NodeProto*, std::vector<NodeProto>> before_;
 };
 

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "onnx/model_impl.h"
+#include "onnx/tensor_proto.h"
 
 namespace ferry {
 namespace {
@@ -60,7 +61,7 @@ class Planner {
       }
       layer_of_[node.output(0)] = plan_.layers.size();
       plan_.layers.push_back(
-          {n, id_of(node), node.op_type(), node.input(0), node.input(1), channel_axis(node), {}, {}});
+          {n, id_of(node), node.op_type(), node.input(0), node.input(1), channel_axis(node), takes_bias(node), {}, {}});
     }
     for (const NodeProto& node : graph_.node())
       if (node.op_type() == "Add" && node.input_size() == 2) find_residual(node);
@@ -78,6 +79,15 @@ class Planner {
       plan_.kept.push_back({layer.node, layer.op, "as asked"});
       return true;
     });
+  }
+
+  bool takes_bias(const NodeProto& node) const {
+    if (node.op_type() == "MatMul") return false;
+    if (node.input_size() < 3 || node.input(2).empty()) return true;
+    const TensorProto* bias = index_.weight(node.input(2));
+    return bias != nullptr && bias->data_type() == TensorProto::FLOAT &&
+           element_count(shape_of(*bias)) == index_.weight(node.input(1))->dims(channel_axis(node)) &&
+           float_attribute(node, "beta", 1) == 1;
   }
 
   // A quantised convolution that only this addition reads can swallow it.

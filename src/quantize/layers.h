@@ -13,13 +13,14 @@
 namespace ferry {
 
 struct QuantizedLayer {
-  int index = 0;         // of the node in the graph
-  std::string node, op;  // name and operator
-  std::string input;     // the activation that is quantised in front of it
-  std::string weight;    // an initialiser
-  int channel_axis = 0;  // of the weight: its output channels
-  std::string residual;  // the other branch of the addition that this convolution fuses with; empty: none
-  std::string pooled;    // what this convolution (with addition and relu) writes for a global average pooling; or empty
+  int index = 0;            // of the node in the graph
+  std::string node, op;     // name and operator
+  std::string input;        // the activation that is quantised in front of it
+  std::string weight;       // an initialiser
+  int channel_axis = 0;     // of the weight: its output channels
+  bool takes_bias = false;  // it has a constant one of float32, or can get one
+  std::string residual;     // the other branch of the addition that this convolution fuses with; empty: none
+  std::string pooled;  // what this convolution (with addition and relu) writes for a global average pooling; or empty
 };
 
 struct FloatLayer {

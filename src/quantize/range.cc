@@ -1,4 +1,4 @@
-// From a histogram to the value that becomes 127.
+// From a histogram to the value that becomes the last step.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -10,7 +10,7 @@
 namespace ferry {
 namespace {
 
-constexpr int kLevels = 128;  // |q| is 0 to 127
+constexpr int kLevels = 128;  // of TensorRT's entropy: |q| is 0 to 127
 
 std::size_t used_bins(const TensorStatistics& s) {
   std::size_t used = s.bins.size();
@@ -64,23 +64,23 @@ double entropy_range(const TensorStatistics& s) {
   return std::min<double>(s.bin_width * static_cast<double>(chosen), s.max_abs());
 }
 
-double squared_error(const TensorStatistics& s, std::size_t used, double range) {
-  const double step = range / (kLevels - 1);
+double squared_error(const TensorStatistics& s, std::size_t used, double range, int steps) {
+  const double step = range / steps;
   double error = 0;
   for (std::size_t i = 0; i < used; ++i) {
     const double x = (static_cast<double>(i) + 0.5) * s.bin_width;
-    const double q = std::min(std::nearbyint(x / step), kLevels - 1.0) * step;
+    const double q = std::min<double>(std::nearbyint(x / step), steps) * step;
     error += static_cast<double>(s.bins[i]) * (x - q) * (x - q);
   }
   return error;
 }
 
-double mse_range(const TensorStatistics& s) {
+double mse_range(const TensorStatistics& s, int steps) {
   const std::size_t used = used_bins(s);
   double best = std::numeric_limits<double>::infinity(), chosen = s.max_abs();
   for (int i = 40; i >= 0; --i) {  // from the maximum down to 2^-4 of it
     const double range = s.max_abs() * std::exp2(-(40 - i) / 10.0);
-    const double error = squared_error(s, used, range);
+    const double error = squared_error(s, used, range, steps);
     if (error < best) best = error, chosen = range;
   }
   return chosen;
@@ -109,7 +109,7 @@ RangeMethod range_method_named(const std::string& name) {
   throw Error(Stage::kUsage, name, "no such calibration method", "Methods: max, percentile, entropy, mse.");
 }
 
-double range_of(const TensorStatistics& statistics, const RangeOptions& options) {
+double range_of(const TensorStatistics& statistics, const RangeOptions& options, int steps) {
   if (statistics.count == 0 || statistics.max_abs() == 0) return 0;
   switch (options.method) {
     case RangeMethod::kMax:
@@ -119,7 +119,7 @@ double range_of(const TensorStatistics& statistics, const RangeOptions& options)
     case RangeMethod::kEntropy:
       return entropy_range(statistics);
     case RangeMethod::kMse:
-      return mse_range(statistics);
+      return mse_range(statistics, steps);
   }
   return statistics.max_abs();
 }

@@ -129,6 +129,23 @@ class Quantize(CliTest):
         again = self.ferry("quantize", "pixels.onnx", "--calibration", "images", "-o", "again.onnx", code=1)
         self.assertIn("has a form already", again.err)
 
+    def test_activations_of_the_full_range_give_the_same_answers(self):
+        name = self.narrow()
+        for stage in (1, 2, 3):  # as trained networks are: most of a block's outputs are zero, few are large
+            self.set_values(name, f"layer{stage}.0.bn3.bias", -0.3, range(32))
+        self.set_values(name, "bn1.bias", -0.6, range(8))
+        self.quantize(name)
+        counts = {}
+        for which in ("off", "blocks", "all"):
+            self.ferry("quantize", name, "--calibration", "int8.calibration.json", "-o", f"{which}.onnx", "--full-range", which,
+                       "--json", "r.json")
+            self.assertLess(self.error(name, f"{which}.onnx"), 0.02)
+            layers = json.loads((self.folder / "r.json").read_text())["layers"]
+            counts[which] = [layer["node"] for layer in layers if layer["full_range"]]
+        blocks = [f"layer{stage}.0.{layer}" for stage in (2, 3, 4) for layer in ("conv1", "downsample.0")]
+        self.assertEqual({"off": [], "blocks": blocks, "all": ["layer1.0.conv1", "layer1.0.downsample.0"] + blocks}, counts)
+        self.assertIn("off,blocks", self.quantize(name, "--full-range", "most", code=2).err)
+
     def test_what_is_kept_is_fp16_and_named(self):
         result = self.quantize(self.narrow(), "--keep", "conv1,fc", "--json", "r.json")
         report = json.loads((self.folder / "r.json").read_text())

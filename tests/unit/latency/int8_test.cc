@@ -65,15 +65,21 @@ std::map<std::string, std::size_t> channels_of(const std::string& model) {
   return channels;
 }
 
-TEST(Int8, WhatFerryQuantizesIsRead) {
+/// A small network by ferry quantize, with made-up statistics.
+std::string quantised(FullRange full_range) {
   ResNetArchitecture architecture;
-  architecture.depths = {1, 1, 1, 1};
+  architecture.depths = {1, 2, 1, 1};
   architecture.planes = architecture.widths = {16, 16, 24, 32};
   architecture.stem_channels = 16;
-  OnnxModel model = export_onnx(random_resnet(architecture, 7), {});
+  architecture.num_classes = 24;
+  ExportOptions as;
+  as.height = as.width = 64;
+  OnnxModel model = export_onnx(random_resnet(architecture, 7), as);
   auto channels = channels_of(model.serialize());
   Calibration calibration;
-  const Tensor values = Tensor::random_normal({1, 1, 64}, 1);
+  Tensor values = Tensor::random_normal({1, 1, 64}, 1);
+  for (float& value : values.floats()) value *= 0.2F;
+  values.floats()[0] = 2.5F;  // few are large, or the full range would not be taken
   for (const std::string& tensor : tensors_to_calibrate(model)) calibration.tensors[tensor].add(values.view(), tensor);
   for (auto& [name, statistics] : calibration.tensors) {
     statistics.channel_max.assign(channels[name], 1);
@@ -81,8 +87,23 @@ TEST(Int8, WhatFerryQuantizesIsRead) {
     statistics.channel_power.assign(channels[name], 1);
   }
   calibration.images = 1;
-  insert_qdq(model, calibration, {});
-  const std::string bytes = model.serialize();
+  QuantizeOptions options;
+  options.full_range = full_range;
+  insert_qdq(model, calibration, options);
+  return model.serialize();
+}
+
+TEST(Int8, TheFullRangeIsTheSameNetwork) {
+  const std::vector<float> half = emulated_run(quantised(FullRange::kOff), 2, kCard);
+  for (const FullRange which : {FullRange::kBlocks, FullRange::kAll}) {
+    const double error = relative_error(emulated_run(quantised(which), 2, kCard), half);
+    EXPECT_LE(error, 0.06);
+    EXPECT_GE(error, 1e-4) << "nothing was rounded otherwise";
+  }
+}
+
+TEST(Int8, WhatFerryQuantizesIsRead) {
+  const std::string bytes = quantised(FullRange::kAll);
   const ReadLayers read = read_layers(read_onnx(bytes));
   const Layers& all = read.layers;
   ASSERT_TRUE(all.int8());
@@ -94,6 +115,8 @@ TEST(Int8, WhatFerryQuantizesIsRead) {
     EXPECT_TRUE(layer.residual < 0 || all.scale(layer.residual) > 0) << layer.name;
   }
   EXPECT_EQ(all.scale(all.layers[all.layers.size() - 2].in), 0) << "the average reads float16";
+  EXPECT_GT(read.weights.back().subtracted, 0);
+  EXPECT_EQ(all.layers.front().relu, false) << "rounding to int8 ends where it would";
 }
 
 TEST(Int8, UnpackingGivesTheWeightsBackAndPaddingIsZero) {
@@ -292,6 +315,27 @@ TEST(Int8, GraphsThatAreQuantisedInAnotherWayAreRefusedByName) {
               }),
               HasSubstr("some layers are quantised and some are not"));
   EXPECT_THAT(with([](Graph& g) { g.op("Relu", "average", {"pool.dq"}); }), HasSubstr("'average' (Relu)"));
+  const auto subtract = [](Graph& g, const std::string& from, const std::string& reader) {
+    g.number("half", 1.5F);
+    g.order.insert(std::find(g.order.begin(), g.order.end(), reader), "less");
+    g.nodes["less"] = onnx::node("Sub", "less", {from, "half"}, "less");
+  };
+  EXPECT_EQ(with([&](Graph& g) {  // from the classifier's input
+              subtract(g, "flat", "flat.q");
+              g.op("QuantizeLinear", "flat.q", {"less", "s", "z"});
+            }),
+            "taken");
+  EXPECT_THAT(with([&](Graph& g) {
+                subtract(g, "pool.dq", "next");
+                g.conv_node("next", {"less", "next.w.dq"}, 1, 1);
+              }),
+              HasSubstr("subtracted from the classifier's input only"));
+  EXPECT_THAT(with([&](Graph& g) {
+                subtract(g, "flat", "flat.q");
+                g.tensors["half"] = onnx::tensor("half", onnx::kFloat, {2}, onnx::raw(std::vector<float>{1, 2}));
+                g.op("QuantizeLinear", "flat.q", {"less", "s", "z"});
+              }),
+              HasSubstr("must be one number"));
 }
 
 }  // namespace

@@ -9,8 +9,9 @@
 namespace ferry {
 namespace {
 
-ResNetArchitecture tiny() {
+ResNetArchitecture tiny(ResNetArchitecture::Block block) {
   ResNetArchitecture net;
+  net.block = block;
   net.depths = {2, 1, 1, 1};
   net.planes = net.widths = {4, 4, 8, 8};
   net.stem_channels = 8;
@@ -20,7 +21,7 @@ ResNetArchitecture tiny() {
 
 }  // namespace
 
-OnnxModel tiny_model() { return export_onnx(random_resnet(tiny(), 3), {}); }
+OnnxModel tiny_model(ResNetArchitecture::Block block) { return export_onnx(random_resnet(tiny(block), 3), {}); }
 
 Calibration made_up(const OnnxModel& model) {
   Calibration calibration;
