@@ -72,7 +72,7 @@ void Lane::capture(Recording& recording, const cuda::Stream& stream, const Enque
     refusal = failure.cause;
   }
   recording.refused = has_run_;
-  if (has_run_) refusal_ = refusal;
+  (has_run_ ? refusal_ : delay_) = refusal;
 }
 
 void Lane::compute_and_fetch(const Network& network, const Staging& staging, const cuda::Stream& stream,

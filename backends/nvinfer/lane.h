@@ -58,6 +58,8 @@ class Lane {
 
   /// Why a capture was refused, once; empty otherwise.
   std::string take_refusal() { return std::exchange(refusal_, {}); }
+  /// Why a capture is asked for again behind a first run, once; empty otherwise.
+  std::string take_delay() { return std::exchange(delay_, {}); }
 
   std::uint64_t last_used = 0;
 
@@ -83,7 +85,7 @@ class Lane {
   Recording quick_;
   Quick::Held<FetchJob> fetch_;  // of `quick_`
   Quick::Held<AnswerJob> answer_;
-  std::string refusal_;
+  std::string refusal_, delay_;
 };
 
 }  // namespace ferry::nvinfer

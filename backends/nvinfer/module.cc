@@ -100,9 +100,11 @@ ferry_status open_session(ferry_engine* engine, ferry_session** session) {
     const std::shared_ptr<GpuEngine>& shared = engine->engine;
     const cuda::Current current(shared->context());
     // The engine outlives the session, so it may be referred to.
-    const Session::Warn warn = [engine = shared.get()](const std::string& line) { engine->say(1, line); };
+    const Session::Say say = [engine = shared.get()](int severity, const std::string& line) {
+      engine->say(severity, line);
+    };
     auto opened = std::make_unique<ferry_session>();
-    opened->session = std::make_unique<Session>(*shared, shared->options(), warn);
+    opened->session = std::make_unique<Session>(*shared, shared->options(), say);
     opened->engine = shared;
     *session = opened.release();
   });

@@ -31,10 +31,10 @@ void check_pointers(const void* const* pointers, const std::vector<Port>& ports,
 
 }  // namespace
 
-Session::Session(Network& network, const OpenOptions& options, Warn warn)
+Session::Session(Network& network, const OpenOptions& options, Say say)
     : network_(network),
       options_(options),
-      warn_(std::move(warn)),
+      say_(std::move(say)),
       arena_(network.arena_bytes()),
       staging_(network.inputs(), network.outputs()),
       uploader_(options.copy_threads, !options.block),
@@ -166,8 +166,10 @@ void Session::begin(const Request& request, void* const* outputs, const std::fun
     throw;
   }
   if (std::string refusal = lane.take_refusal(); !refusal.empty() && !std::exchange(warned_, true)) {
-    warn_("CUDA graph not used, kernels are launched one by one: " + refusal);
+    say_(1, "CUDA graph not used, kernels are launched one by one: " + refusal);
   }
+  if (const std::string delay = lane.take_delay(); !delay.empty())
+    say_(3, "CUDA graph of batch " + std::to_string(lane.batch()) + " put off until it has run once: " + delay);
   request_.enqueue_ms = milliseconds_since(began);
 }
 
@@ -213,7 +215,7 @@ ferry_times Session::times() const {
 
 // The input is in the staging by now. Whatever kept the host will do so again: no more quick requests.
 void Session::repeat_copied() {
-  warn_("a quick request waited in vain for its input: requests are copied from now on");
+  say_(1, "a quick request waited in vain for its input: requests are copied from now on");
   no_quick_ = true;
   request_.quick = false;
   const void* staged = staging_.input(0);

@@ -19,9 +19,9 @@ namespace ferry::nvinfer {
 
 class Session {
  public:
-  using Warn = std::function<void(const std::string&)>;
+  using Say = std::function<void(int severity, const std::string&)>;  // as in ferry_log
   /// `context` must be current for the constructor, every call, and the destructor. `network` must outlive this.
-  Session(Network& network, const OpenOptions& options, Warn warn);
+  Session(Network& network, const OpenOptions& options, Say say);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   ~Session();
@@ -60,7 +60,7 @@ class Session {
 
   Network& network_;
   OpenOptions options_;
-  Warn warn_;
+  Say say_;
   bool warned_ = false;
   cuda::DeviceBuffer arena_;
   cuda::Stream stream_;

@@ -233,7 +233,7 @@ struct Runner {
   explicit Runner(std::shared_ptr<Engine> opened, bool quick = true)
       : engine(std::move(opened)),
         current(engine->context()),
-        session(*engine, options_of(*engine, quick), [](const std::string& line) { ADD_FAILURE() << line; }) {}
+        session(*engine, options_of(*engine, quick), [](int, const std::string& line) { ADD_FAILURE() << line; }) {}
   static nvinfer::OpenOptions options_of(const Engine& engine, bool quick) {
     nvinfer::OpenOptions options = engine.options();
     options.quick = options.quick && quick;

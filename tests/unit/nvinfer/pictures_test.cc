@@ -281,7 +281,7 @@ class PictureSessionTest : public ::testing::Test {
       fake.kernel((std::string("ferry_prepare_") + taps + "_table32").c_str(), work, nullptr);
     context_.emplace(0);
     current_.emplace(*context_);
-    session_ = std::make_unique<nvinfer::Session>(network_, nvinfer::OpenOptions{}, [](const std::string&) {});
+    session_ = std::make_unique<nvinfer::Session>(network_, nvinfer::OpenOptions{}, [](int, const std::string&) {});
     staged_.preset.resize = 20;
     staged_.preset.crop = 16;
   }

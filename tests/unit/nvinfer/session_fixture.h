@@ -43,7 +43,9 @@ class SessionTest : public ::testing::Test {
     session_.reset();
     OpenOptions all = options;
     all.quick = all.quick && quick_requests;
-    session_ = std::make_unique<Session>(network, all, [&](const std::string& line) { warnings.push_back(line); });
+    session_ = std::make_unique<Session>(network, all, [&](int severity, const std::string& line) {
+      (severity <= 1 ? warnings : notes).push_back(line);
+    });
     return *session_;
   }
 
@@ -92,7 +94,7 @@ class SessionTest : public ::testing::Test {
   const ferry::testing::FakeDriver& fake = ferry::testing::FakeDriver::get();
   DoublingNetwork network;
   bool quick_requests = false;  // those of quick_test.cc only: the others count copies and events
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings, notes;
   std::unique_ptr<Session> session_;
 
  private:

@@ -30,6 +30,7 @@ TEST_F(SessionTest, ANetworkThatMustRunBeforeItIsCapturedIsAskedAgain) {
   for (float i = 2; i <= 3; ++i) run_and_check(4, i);
   EXPECT_EQ(fake.calls("cuGraphLaunch"), 2);
   EXPECT_TRUE(warnings.empty());
+  EXPECT_THAT(notes, ::testing::ElementsAre(HasSubstr("batch 4 put off until it has run once")));
 }
 
 TEST_F(SessionTest, AWarmRunAllocatesNothing) {
