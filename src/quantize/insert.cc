@@ -346,7 +346,7 @@ class Inserter {
       if (!shift.relu.empty()) in_place_of[shift.relu] = shift.relu_from;
     std::unordered_set<const NodeProto*> relus;
     for (NodeProto& node : *graph_.mutable_node()) {
-      if (in_place_of.contains(node.output(0))) relus.insert(&node);
+      if (node.output_size() > 0 && in_place_of.contains(node.output(0))) relus.insert(&node);
       for (std::string& input : *node.mutable_input())
         if (const auto found = in_place_of.find(input); found != in_place_of.end()) input = found->second;
     }
