@@ -321,7 +321,7 @@ class Reader {
     const std::string_view raw = values(node, constant, constant.dims, kFloat);
     if (raw.size() != sizeof(value)) refuse(node.label(), "what it subtracts must be one number");
     std::memcpy(&value, raw.data(), sizeof(value));
-    values_[node.outputs.front()] = tensor(node, 0);
+    same(node);
   }
 
   /// The first convolution, the average and the classifier compute in FP16 what the graph asks for in INT8. Max pooling

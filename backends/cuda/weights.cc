@@ -68,7 +68,8 @@ class Packer {
   /// With what the graph takes off the input, times the weights.
   static std::vector<float> classifier_bias(const LayerWeights& from, int classes) {
     std::vector<float> bias = bias_of(from, classes);
-    const std::size_t features = from.scales.empty() ? 0 : from.weights.size() / from.scales.size();
+    if (from.subtracted == 0) return bias;
+    const std::size_t features = from.weights.size() / from.scales.size();
     for (std::size_t c = 0; c < from.scales.size(); ++c) {
       int sum = 0;
       for (const char weight : from.weights.substr(c * features, features)) sum += static_cast<std::int8_t>(weight);

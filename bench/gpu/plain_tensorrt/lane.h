@@ -97,6 +97,49 @@ inline int profile_for(const nvinfer1::ICudaEngine& engine, const char* input, l
   return best;
 }
 
+inline double quantile(const std::vector<double>& sorted, double share) {
+  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
+}
+
+/// Names of an image network's only input and output.
+struct Ports {
+  explicit Ports(const nvinfer1::ICudaEngine& engine) {
+    for (int i = 0; i < engine.getNbIOTensors(); ++i) {
+      const char* name = engine.getIOTensorName(i);
+      (engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT ? input : output) = name;
+    }
+    if (input == nullptr || output == nullptr) throw std::runtime_error("not an image network");
+  }
+  const char *input = nullptr, *output = nullptr;
+};
+
+inline void bind(nvinfer1::IExecutionContext& context, long batch, CUdeviceptr in, CUdeviceptr out, CUstream stream) {
+  const nvinfer1::ICudaEngine& engine = context.getEngine();
+  const Ports ports(engine);
+  nvinfer1::Dims dims = engine.getTensorShape(ports.input);
+  dims.d[0] = static_cast<int>(batch);
+  const bool ready = context.setOptimizationProfileAsync(profile_for(engine, ports.input, batch), stream) &&
+                     context.setInputShape(ports.input, dims) &&
+                     context.setTensorAddress(ports.input, reinterpret_cast<void*>(in)) &&
+                     context.setTensorAddress(ports.output, reinterpret_cast<void*>(out));
+  if (!ready) throw std::runtime_error("TensorRT refuses the batch");
+}
+
+inline void enqueue(nvinfer1::IExecutionContext& context, CUstream stream) {
+  if (!context.enqueueV3(stream)) throw std::runtime_error("enqueueV3 failed");
+}
+
+/// What `work` puts on the stream, as a graph that is not uploaded yet.
+inline CUgraphExec captured(CUstream stream, const std::function<void()>& work) {
+  CUgraph graph = nullptr;
+  CUgraphExec executable = nullptr;
+  CUDA_CALL(cuStreamBeginCapture_v2, stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+  work();
+  CUDA_CALL(cuStreamEndCapture, stream, &graph);
+  CUDA_CALL(cuGraphInstantiateWithFlags, &executable, graph, 0);
+  return executable;
+}
+
 /// One batch size: buffers, a context, graphs, and each way to run it. What it holds goes with the process.
 class Lane {
  public:
@@ -105,16 +148,12 @@ class Lane {
       : context_(engine.createExecutionContext(activations == 0
                                                    ? nvinfer1::ExecutionContextAllocationStrategy::kSTATIC
                                                    : nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED)) {
-    const char *input = nullptr, *output = nullptr;
-    for (int i = 0; i < engine.getNbIOTensors(); ++i) {
-      const char* name = engine.getIOTensorName(i);
-      (engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT ? input : output) = name;
-    }
-    if (context_ == nullptr || input == nullptr || output == nullptr) throw std::runtime_error("not an image network");
+    if (context_ == nullptr) throw std::runtime_error("not an image network");
+    const Ports ports(engine);
     if (activations != 0)
       context_->setDeviceMemoryV2(reinterpret_cast<void*>(activations), engine.getDeviceMemorySizeV2());
-    in_bytes_ = bytes_of(engine, input, batch);
-    out_bytes_ = bytes_of(engine, output, batch);
+    in_bytes_ = bytes_of(engine, ports.input, batch);
+    out_bytes_ = bytes_of(engine, ports.output, batch);
     CUDA_CALL(cuStreamCreate, &stream_, CU_STREAM_NON_BLOCKING);
     CUDA_CALL(cuMemAlloc_v2, &in_, in_bytes_);
     CUDA_CALL(cuMemAlloc_v2, &out_, out_bytes_);
@@ -126,13 +165,7 @@ class Lane {
     for (std::size_t i = 0; i < host_in_.size(); ++i)  // what a card draws depends on the numbers: no zeros
       host_in_[i] = static_cast<float>((i * 2654435761U >> 8) & 0xFFFF) / 32768 - 1;
     host_out_.resize(out_bytes_);
-    nvinfer1::Dims dims = engine.getTensorShape(input);
-    dims.d[0] = static_cast<int>(batch);
-    const bool ready = context_->setOptimizationProfileAsync(profile_for(engine, input, batch), stream_) &&
-                       context_->setInputShape(input, dims) &&
-                       context_->setTensorAddress(input, reinterpret_cast<void*>(in_)) &&
-                       context_->setTensorAddress(output, reinterpret_cast<void*>(out_));
-    if (!ready) throw std::runtime_error("TensorRT refuses the batch");
+    bind(*context_, batch, in_, out_, stream_);
     for (int i = 0; i < 3; ++i) plain();
     network_ = capture([&] { enqueue(); });
     timed_ = capture([&] {
@@ -208,18 +241,11 @@ class Lane {
   void record_in_graph(CUevent event) { CUDA_CALL(cuEventRecordWithFlags, event, stream_, CU_EVENT_RECORD_EXTERNAL); }
   void copy_in(const void* from) { CUDA_CALL(cuMemcpyHtoDAsync_v2, in_, from, in_bytes_, stream_); }
   void copy_out(void* to) { CUDA_CALL(cuMemcpyDtoHAsync_v2, to, out_, out_bytes_, stream_); }
-  void enqueue() {
-    if (!context_->enqueueV3(stream_)) throw std::runtime_error("enqueueV3 failed");
-  }
+  void enqueue() { plain::enqueue(*context_, stream_); }
   void wait() { CUDA_CALL(cuStreamSynchronize, stream_); }
   void launch(CUgraphExec graph) { CUDA_CALL(cuGraphLaunch, graph, stream_); }
   CUgraphExec capture(const std::function<void()>& work) {
-    CUgraph graph = nullptr;
-    CUgraphExec executable = nullptr;
-    CUDA_CALL(cuStreamBeginCapture_v2, stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
-    work();
-    CUDA_CALL(cuStreamEndCapture, stream_, &graph);
-    CUDA_CALL(cuGraphInstantiateWithFlags, &executable, graph, 0);
+    CUgraphExec executable = captured(stream_, work);
     CUDA_CALL(cuGraphUpload, executable, stream_);
     return executable;
   }

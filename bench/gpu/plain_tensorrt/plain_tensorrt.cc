@@ -40,10 +40,6 @@ std::function<double()> on_the_wall(Lane& lane, void (Lane::*way)()) {
   };
 }
 
-double quantile(const std::vector<double>& sorted, double share) {
-  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
-}
-
 /// Runs the ways in turns and prints an object for each.
 void measure(std::vector<Way>& ways, bool& first) {
   for (int round = 0; round < 6; ++round) {  // the first round warms up
