@@ -65,7 +65,8 @@ typedef struct ferry_build_args {
   size_t onnx_size;
   /* {"profiles":[{"min":1,"opt":8,"max":64},...], "target":"8.9"|null, "workspace_bytes":N|null,
    * "optimization_level":0-5|null, "tf32":false, "device":0}, and where asked for "tactics":["jit_convolutions",...],
-   * "aux_streams":N, "timing_runs":N; unknown keys are an error naming the key */
+   * "aux_streams":N, "timing_runs":N, "weight_streaming":true (the plan's weights may stay in host memory, see open);
+   * unknown keys are an error naming the key */
   const char* options_json;
   const void* timing_cache; /* may be NULL; a foreign one is ignored with a warning */
   size_t timing_cache_size;
@@ -75,7 +76,8 @@ typedef struct ferry_build_args {
   ferry_sink timing_cache_out; /* may have write == NULL */
   /* {"sdk":"TensorRT for
    * RTX","sdk_version":"1.7.1.116","gpu":"..."|null,"compute_capability":"8.9"|null,"driver":"..."|null,
-   *  "seconds":1.1,"workspace_bytes":N,"profiles":[...],"precision_proof":{see io}|null,"precision_proof_note":"..."}
+   *  "seconds":1.1,"workspace_bytes":N,"profiles":[...],"streamable_weights_bytes":N (where it was built for it and its
+   *  GPU is here),"precision_proof":{see io}|null,"precision_proof_note":"..."}
    */
   ferry_sink report_json;
 } ferry_build_args;
@@ -96,8 +98,9 @@ typedef struct ferry_open_args {
    * they say something: "prefer_cpu":true (modules of kind "gpu+cpu"), "capture":true (eager modules: replay a CUDA
    * graph), "height":224,"width":224 (with weights), "proof":false (with a plan: `io` need not
    * count layers); GPU modules with pinned staging: "copy_threads":N, "block":true
-   * (wait without spinning), "quick":false (small requests are copied as large ones), "persistent_l2_bytes":N. Unknown
-   * keys are an error naming the key */
+   * (wait without spinning), "quick":false (small requests are copied as large ones), "persistent_l2_bytes":N; to those
+   * that build for weight streaming: "weight_budget_bytes":N (of weights, on the device; the others cross the bus in
+   * every run), an error with a plan that was not built for it. Unknown keys are an error naming the key */
   const char* options_json;
   ferry_log log; /* valid until `close`: a session may still have a warning (a CUDA graph that was refused) */
 } ferry_open_args;
@@ -184,6 +187,7 @@ typedef struct ferry_backend_api {
    *  "max_batch":64|null,"device":{"kind":"gpu"|"cpu","name":"...","compute_capability":"9.0","driver":"..."},"sdk_version":"...",
    *  "device_memory_bytes":N,"resident":true|false (submit takes FERRY_RUN_RESIDENT; absent: true on a GPU),
    *  "images":true|false (submit_images works; absent: false),
+   *  "weight_streaming":{"streamable_bytes":N,"budget_bytes":N} (with a plan built for it; else absent or null),
    *  "precision_proof":{"layers":N,"by_type":{"Half":104,...}}|null} */
   ferry_status (*io)(ferry_engine* engine, ferry_sink json);
 

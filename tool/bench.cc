@@ -115,6 +115,22 @@ std::string timed_lines(const Comparison& comparison) {
   return lines;
 }
 
+// What each engine takes of its device, where it takes any of its own.
+std::string memory_lines(const Bench& bench) {
+  std::string lines;
+  for (std::size_t i = 0; i < bench.contestants.size(); ++i) {
+    const EngineInfo& info = bench.contestants[i]->engine()->info();
+    if (info.device_memory_bytes <= 0) continue;
+    const auto size = [](std::int64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
+    std::string line = fmt::format("  {}, {}: about {} of device memory with one session", bench.names[i],
+                                   info.backend_display_name, size(info.device_memory_bytes));
+    if (const auto& streaming = info.weight_streaming)
+      line += fmt::format("; {} of {} of weights stay there", size(streaming->budget), size(streaming->streamable));
+    lines += wrapped(line, 98, 4) + "\n";
+  }
+  return lines;
+}
+
 int show(const Comparison& comparison, const Bench& bench, const std::string& page, const Context& context) {
   std::vector<std::vector<std::string>> rows = {
       {"model", "engine", "type", "batch", "mode", "median ms", "p99 ms", "host ms", "images/s", "runs"}};
@@ -131,7 +147,7 @@ int show(const Comparison& comparison, const Bench& bench, const std::string& pa
   if (!page.empty()) write_file(page, to_html(comparison), Stage::kReport);
   if (bench.random) context.print("RANDOM WEIGHTS: speed is real, answers mean nothing\n");
   context.print(table(rows, "lllrlrrrrr"));
-  context.print("\n" + timed_lines(comparison));
+  context.print("\n" + timed_lines(comparison) + memory_lines(bench));
   for (const std::string& note : comparison.notes) context.print(wrapped("- " + note, 98, 2) + "\n");
   context.print(remarks);
   for (std::size_t i = 0; i < comparison.rows.size(); ++i) {

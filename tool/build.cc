@@ -25,7 +25,7 @@ struct BuildFlags {
   std::optional<std::int64_t> workspace_mib;
   std::optional<int> optimization_level, aux_streams, timing_runs;
   std::string tactics;
-  bool tf32 = false, force = false;
+  bool tf32 = false, weight_streaming = false, force = false;
   int device = 0;
   FormFlags form;
 };
@@ -51,6 +51,7 @@ BuildRequest request_of(const BuildFlags& options, const Context& context) {
   build.timing_runs = options.timing_runs;
   if (!options.tactics.empty()) build.tactics = parse_list("--tactics", options.tactics);
   build.tf32 = options.tf32;
+  build.weight_streaming = options.weight_streaming;
   build.device = options.device;
   if (options.workspace_mib) build.workspace_bytes = *options.workspace_mib * 1024 * 1024;
   return request;
@@ -131,6 +132,8 @@ void add_tuning_options(CLI::App* verb, BuildFlags& options) {
       ->type_name("N")
       ->check(CLI::Range(1, 1000));
   verb->add_flag("--tf32", options.tf32, "Let FP32 convolutions use TF32: quicker, about 3 digits");
+  verb->add_flag("--weight-streaming", options.weight_streaming,
+                 "Let weights stay in host memory (--weight-budget of bench, ...)");
   verb->add_option("--device", options.device, "Number of the GPU (default: 0)")
       ->type_name("N")
       ->check(CLI::Range(0, 63));

@@ -51,6 +51,7 @@ EngineContestant::EngineContestant(Engine engine, const std::string& precision, 
   row.precision = precision;
   row.device = info.device.name;
   row.device_kind = info.device.kind;
+  row.device_memory_bytes = info.device_memory_bytes;
   row.sdk_version = info.sdk_version;
 }
 

@@ -55,6 +55,10 @@ void OpenFlags::add_to(CLI::App* verb) {
       ->type_name("MB")
       ->check(CLI::Range(0.0, 1024.0))
       ->group("On a GPU");
+  verb->add_option("--weight-budget", weight_budget_mb, "Weights kept on the device, of a plan with --weight-streaming")
+      ->type_name("MB")
+      ->check(CLI::Range(0.0, 1e6))
+      ->group("On a GPU");
 }
 
 OpenOptions OpenFlags::options() const {
@@ -62,6 +66,7 @@ OpenOptions OpenFlags::options() const {
   options.graphs = !no_graphs;
   options.quick = !no_quick;
   if (persistent_l2_mb) options.persistent_l2_bytes = static_cast<std::int64_t>(*persistent_l2_mb * 1e6);
+  if (weight_budget_mb) options.weight_budget_bytes = static_cast<std::int64_t>(*weight_budget_mb * 1e6);
   options.always_probe = probe;
   return options;
 }

@@ -16,8 +16,8 @@ struct OpenFlags {
   std::string backend;    // empty: the best usable one
   std::string precision;  // of a checkpoint; empty: fp32
   bool probe = false;     // ask a plan's probe even if it passed here lately
-  OpenOptions how;        // --no-graphs, --block, --copy-threads, --persistent-l2
-  std::optional<double> persistent_l2_mb;
+  OpenOptions how;        // --no-graphs, --block, --copy-threads, --persistent-l2, --weight-budget
+  std::optional<double> persistent_l2_mb, weight_budget_mb;
   bool no_graphs = false, no_quick = false;
 
   void add_to(CLI::App* verb);

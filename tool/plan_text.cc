@@ -6,6 +6,18 @@
 #include "text.h"
 
 namespace ferry::tool {
+namespace {
+
+// Of a plan built for weight streaming; empty for others.
+std::string streaming_text(const Sidecar& sidecar) {
+  const Json report = Json::parse(sidecar.build_report_json, nullptr, false);
+  const auto bytes = report.is_object() ? report.value("streamable_weights_bytes", 0.0) : 0;
+  if (!(bytes > 0)) return {};
+  return fmt::format("{} of weights may stay in host memory (--weight-budget MB where it is opened)",
+                     human_bytes(bytes));
+}
+
+}  // namespace
 
 std::string ports_text(const std::vector<Port>& ports) {
   std::string text;
@@ -44,6 +56,7 @@ Rows plan_rows(const Sidecar& sidecar) {
                {"input", ports_text(sidecar.inputs)},
                {"output", ports_text(sidecar.outputs)},
                {"weights", printable(sidecar.origin)}};
+  if (const std::string text = streaming_text(sidecar); !text.empty()) rows.emplace_back("streaming", text);
   if (!is_default(sidecar.form)) rows.emplace_back("form", to_string(sidecar.form));
   if (!sidecar.probe) return rows;
   const Probe& probe = *sidecar.probe;

@@ -33,6 +33,7 @@ BuildOptions read_options(const ferry_build_args& args) {
   refuse_option(options.workspace_bytes.has_value(), "workspace_bytes", "it needs no workspace");
   refuse_option(options.tf32, "tf32", "it computes in FP16");
   refuse_option(!options.tactics.empty(), "tactics", "it has no kernels but its own");
+  refuse_option(options.weight_streaming, "weight_streaming", "its kernel reads weights on the device");
   refuse_option(options.aux_streams.has_value(), "aux_streams", "its branches run in one kernel");
   return options;
 }

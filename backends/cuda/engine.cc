@@ -22,6 +22,14 @@ std::string_view plan_bytes(const ferry_open_args& args) {
   return {static_cast<const char*>(args.plan), args.plan_size};
 }
 
+nvinfer::OpenOptions read_options(const ferry_open_args& args) {
+  nvinfer::OpenOptions options = nvinfer::parse_open_options(args.options_json);
+  if (options.weight_budget_bytes)
+    throw Failure("weight_budget_bytes", "this engine keeps all its weights on the device",
+                  "leave the budget out (--weight-budget), or build with TensorRT and --weight-streaming");
+  return options;
+}
+
 std::size_t row_bytes(const Shape& shape) {
   return sizeof(float) * static_cast<std::size_t>(shape.height) * static_cast<std::size_t>(shape.width) *
          static_cast<std::size_t>(shape.channels);
@@ -30,7 +38,7 @@ std::size_t row_bytes(const Shape& shape) {
 }  // namespace
 
 Engine::Engine(const ferry_open_args& args)
-    : options_(nvinfer::parse_open_options(args.options_json)), log_(args.log), plan_(read_plan(plan_bytes(args))) {
+    : options_(read_options(args)), log_(args.log), plan_(read_plan(plan_bytes(args))) {
   device_ = pick_device(options_.device);
   const Layers& layers = plan_.layers;
   const Shape &image = layers.tensors.front(), &classes = layers.out(layers.layers.back());
@@ -39,6 +47,7 @@ Engine::Engine(const ferry_open_args& args)
   if (plan_.compute_capability != device_.compute_capability())
     say(1, "the plan was made for compute capability " + plan_.compute_capability +
                ": it may be slower than one made here");
+  if (options_.persistent_l2_bytes) say(1, "this engine reserves no L2: --persistent-l2 changes nothing");
   context_.emplace(device_.index);
   nvml_.emplace(device_.uuid);
   const cuda::Current current(*context_);

@@ -9,6 +9,7 @@
 #include "cuda_pictures/plan.h"
 #include "fake/faults.h"
 #include "fake/network.h"
+#include "fake/pace.h"
 #include "module/module.h"
 
 using nlohmann::json;
@@ -21,6 +22,7 @@ struct ferry_engine {
   json profiles;                // of a plan; empty for ONNX
   std::int64_t max_batch = -1;  // -1: any
   bool proof = true;
+  std::int64_t streamable = 0, budget = 0;  // of a plan built for weight streaming
 };
 
 struct ferry_session {
@@ -96,7 +98,7 @@ void report_steps(const ferry_progress& progress) {
   }
 }
 
-json report_json(const json& options, const Network& network, double seconds) {
+json report_json(const json& options, const Network& network, double seconds, std::int64_t streamable) {
   return {{"sdk", kDisplayName},
           {"sdk_version", version()},
           {"gpu", environment("GPU").empty() ? json(nullptr) : device_text("name")},
@@ -105,6 +107,7 @@ json report_json(const json& options, const Network& network, double seconds) {
           {"seconds", seconds},
           {"workspace_bytes", options.value("workspace_bytes", json(nullptr))},
           {"profiles", options.value("profiles", json::array())},
+          {"streamable_weights_bytes", streamable},
           {"precision_proof", proof_json(network)}};
 }
 
@@ -113,18 +116,22 @@ ferry_status build(const ferry_build_args* args) {
     fail_if_asked("build");
     const auto begin = std::chrono::steady_clock::now();
     const json options = ferry::module::options(
-        args->options_json, {"profiles", "target", "workspace_bytes", "optimization_level", "tf32", "device"});
+        args->options_json,
+        {"profiles", "target", "workspace_bytes", "optimization_level", "tf32", "device", "weight_streaming"});
     const Network network = Network::from_onnx({static_cast<const char*>(args->onnx), args->onnx_size});
     ferry::module::log(args->log, 2, "the fake build begins");
     report_steps(args->progress);
+    const std::int64_t streamable =
+        options.value("weight_streaming", false) ? static_cast<std::int64_t>(args->onnx_size) : 0;
     const json plan{{"format", "ferry fake plan"},
                     {"version", version()},
                     {"profiles", options.value("profiles", json::array())},
+                    {"streamable", streamable},
                     {"network", network.to_json()}};
     if (!mode("empty_plan")) ferry::module::write(args->plan, plan);
     if (args->timing_cache_out.write != nullptr) ferry::module::write(args->timing_cache_out, json{{"fake cache", 1}});
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
-    ferry::module::write(args->report_json, report_json(options, network, spent.count()));
+    ferry::module::write(args->report_json, report_json(options, network, spent.count(), streamable));
   });
 }
 
@@ -137,17 +144,28 @@ ferry_engine open_plan(std::string_view bytes) {
   ferry_engine engine{Network::from_json(plan.at("network")), plan.at("profiles"), -1};
   for (const json& profile : engine.profiles)
     engine.max_batch = std::max(engine.max_batch, profile.at("max").get<std::int64_t>());
+  engine.budget = engine.streamable = plan.at("streamable").get<std::int64_t>();
   return engine;
+}
+
+void place_weights(ferry_engine& engine, std::int64_t budget) {
+  if (engine.streamable == 0)
+    throw Failure("weight_budget_bytes", "the plan was built to keep all its weights on the device",
+                  "leave the budget out (--weight-budget), or build again with --weight-streaming");
+  engine.budget = std::min(budget, engine.streamable);
 }
 
 ferry_status open(const ferry_open_args* args, ferry_engine** engine) {
   return guard([&] {
     fail_if_asked("open");
     const json options = ferry::module::options(
-        args->options_json, {"device", "precision", "threads", "graphs", "prefer_cpu", "layer_info", "proof"});
+        args->options_json,
+        {"device", "precision", "threads", "graphs", "prefer_cpu", "layer_info", "proof", "weight_budget_bytes"});
     if (args->plan != nullptr) {
-      *engine = new ferry_engine(open_plan({static_cast<const char*>(args->plan), args->plan_size}));
-      (*engine)->proof = options.value("proof", true);
+      ferry_engine opened = open_plan({static_cast<const char*>(args->plan), args->plan_size});
+      opened.proof = options.value("proof", true);
+      if (options.contains("weight_budget_bytes")) place_weights(opened, options["weight_budget_bytes"]);
+      *engine = new ferry_engine(std::move(opened));
     } else if (args->onnx != nullptr) {
       const Network network = Network::from_onnx({static_cast<const char*>(args->onnx), args->onnx_size});
       *engine = new ferry_engine{network, json::array(), -1};
@@ -166,13 +184,15 @@ json port_json(const Port& port) {
 ferry_status io(ferry_engine* engine, ferry_sink sink) {
   return guard([&] {
     fail_if_asked("io");
+    const json streaming = {{"streamable_bytes", engine->streamable}, {"budget_bytes", engine->budget}};
     ferry::module::write(sink, json{{"inputs", {port_json(engine->network.input)}},
                                     {"outputs", {port_json(engine->network.output)}},
                                     {"profiles", engine->profiles},
                                     {"max_batch", engine->max_batch < 0 ? json(nullptr) : json(engine->max_batch)},
                                     {"device", device_json()},
                                     {"sdk_version", version()},
-                                    {"device_memory_bytes", 0},
+                                    {"device_memory_bytes", engine->budget},
+                                    {"weight_streaming", engine->streamable > 0 ? streaming : json(nullptr)},
                                     {"resident", mode("resident")},
                                     {"images", mode("images")},
                                     {"precision_proof", engine->proof ? proof_json(engine->network) : json(nullptr)}});
@@ -209,34 +229,6 @@ void run(const Network& network, std::int64_t batch, const float* input, float* 
   if (mode("other_network")) std::reverse(output, output + count);
   if (mode("zeros")) std::fill(output, output + count, 0.0f);
   if (mode("nan")) output[count / 2] = std::numeric_limits<float>::quiet_NaN();
-}
-
-/// What FERRY_FAKE_MS says, in its order.
-struct Pace {
-  double fixed = 0, each = 0, copies = 0;
-};
-
-Pace pace() {
-  Pace pace;
-  const std::string text = environment("MS");
-  std::size_t begin = 0;
-  for (double* value : {&pace.fixed, &pace.each, &pace.copies}) {
-    if (begin >= text.size()) break;
-    *value = std::stod(text.substr(begin));
-    const std::size_t comma = text.find(',', begin);
-    begin = comma == std::string::npos ? text.size() : comma + 1;
-  }
-  return pace;
-}
-
-void wait_until(std::chrono::steady_clock::time_point begin, double least_ms) {
-  if (!(least_ms > 0)) return;
-  const std::chrono::duration<double, std::milli> least(least_ms);
-  std::this_thread::sleep_until(begin + std::chrono::duration_cast<std::chrono::steady_clock::duration>(least));
-}
-
-double milliseconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
 }
 
 void start(ferry_session* session, std::int64_t batch, const float* input, float* output, bool copies = true) {

@@ -56,6 +56,7 @@ class Build {
   std::optional<std::size_t> workspace_;
   std::unique_ptr<nvinfer1::IHostMemory> plan_;
   Proof asked_, proof_;
+  std::optional<WeightStreaming> streaming_;
 };
 
 std::string gibibytes(std::optional<std::size_t> bytes) {
@@ -107,6 +108,7 @@ void Build::prove() {
   const Engine engine(plan_->data(), plan_->size(), open, ferry_log{});
   const cuda::Current current(engine.context());
   proof_ = engine.proof();
+  streaming_ = engine.weight_streaming();
 }
 
 std::string Build::report() const {
@@ -124,6 +126,7 @@ std::string Build::report() const {
   json["compute_capability"] = capabilities;
   json["workspace_bytes"] = workspace_ ? Json(*workspace_) : Json();
   json["profiles"] = profiles_json(options_.profiles);
+  if (streaming_) json["streamable_weights_bytes"] = streaming_->streamable;
   json["graph_precision"] = Json::parse(to_json(asked_));
   json["precision_proof"] = Json::parse(to_json(proof_));
   json["precision_proof_note"] =

@@ -122,12 +122,25 @@ nvinfer1::TacticSources sources(const std::vector<std::string>& names) {
   return bits;
 }
 
+void set_weight_streaming(nvinfer1::IBuilderConfig& config) {
+  if constexpr (sdk::kStreamsWeights) {
+    config.setFlag(nvinfer1::BuilderFlag::kWEIGHT_STREAMING);
+  } else {
+    throw Failure("weight_streaming",
+                  std::string(sdk::kDisplayName) +
+                      " streams no weights into memory that its caller brings, as ferry's " +
+                      "sessions do, nor in a CUDA graph",
+                  "leave it out (--weight-streaming), or use full TensorRT (backend tensorrt)", FERRY_UNSUPPORTED);
+  }
+}
+
 }  // namespace
 
 void set_effort(nvinfer1::IBuilderConfig& config, const BuildOptions& options) {
   if (options.optimization_level) config.setBuilderOptimizationLevel(*options.optimization_level);
   if (options.aux_streams) config.setMaxAuxStreams(*options.aux_streams);
   if (options.timing_runs) config.setAvgTimingIterations(*options.timing_runs);
+  if (options.weight_streaming) set_weight_streaming(config);
   if (options.tactics.empty()) return;
   if (!config.setTacticSources(sources(options.tactics)))
     throw Failure("tactics", "the SDK refuses these sources of kernels", "leave --tactics out");

@@ -27,8 +27,8 @@ BuildPlace decide_place(const Library& library, const BuildOptions& options);
 /// empty leaves the SDK's own default, without a GPU.
 std::optional<std::size_t> workspace(const BuildOptions& options, bool on_gpu);
 
-/// Effort and sources of kernels: optimisation level, tactic sources, auxiliary streams, timing. Throws Failure naming
-/// the sources there are.
+/// Effort and sources of kernels: optimisation level, tactic sources, auxiliary streams, timing; and whether weights
+/// may stay in host memory. Throws Failure naming the sources there are, or for weights that the SDK cannot stream.
 void set_effort(nvinfer1::IBuilderConfig& config, const BuildOptions& options);
 
 /// Adds one optimisation profile for each batch range. Throws Failure for a graph whose inputs do not fit them.

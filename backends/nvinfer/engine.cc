@@ -112,9 +112,23 @@ void Engine::deserialise(const void* plan, std::size_t size) {
   if (runtime_ == nullptr) throw failure("start its runtime");
   engine_.reset(runtime_->deserializeCudaEngine(plan, size));
   if (engine_ == nullptr) throw failure("open the plan");
+  place_weights();
   const std::size_t free_after = cuda::memory_info().free;
   weights_bytes_ = free_before > free_after ? free_before - free_after : 0;
   contexts_ = std::make_unique<sdk::ContextFactory>(*engine_);
+}
+
+// Before any context: with one, the budget is fixed. Asked for nothing, the device keeps all weights, as it does those
+// of every other plan.
+void Engine::place_weights() {
+  const std::int64_t streamable = engine_->getStreamableWeightsSize();
+  if (streamable <= 0) {
+    if (!options_.weight_budget_bytes) return;
+    throw Failure("weight_budget_bytes", "the plan was built to keep all its weights on the device",
+                  "leave the budget out (--weight-budget), or build again with --weight-streaming");
+  }
+  weight_streaming_ = {streamable, std::min(options_.weight_budget_bytes.value_or(streamable), streamable)};
+  if (!engine_->setWeightStreamingBudgetV2(weight_streaming_->budget)) throw failure("place the weights");
 }
 
 void Engine::read_profiles() {

@@ -32,6 +32,7 @@ class Engine final : public GpuEngine {
   const OpenOptions& options() const noexcept override { return options_; }
   std::string sdk_version() const override;
   std::size_t weights_bytes() const noexcept override { return weights_bytes_; }
+  std::optional<WeightStreaming> weight_streaming() const noexcept override { return weight_streaming_; }
   std::string layers_json() const override;  // the inspector's
   Proof proof() const override { return count_layers(layers_json()); }
   cuda::Telemetry telemetry() const override;
@@ -41,6 +42,7 @@ class Engine final : public GpuEngine {
   friend class SdkExecutor;
   void pick_device();
   void deserialise(const void* plan, std::size_t size);
+  void place_weights();
   void read_ports();
   void read_profiles();
   Port read_port(const char* name) const;
@@ -60,6 +62,7 @@ class Engine final : public GpuEngine {
   std::vector<Port> inputs_, outputs_;
   std::vector<Profile> profiles_;
   std::size_t weights_bytes_ = 0;
+  std::optional<WeightStreaming> weight_streaming_;
 };
 
 }  // namespace ferry::nvinfer

@@ -2,7 +2,9 @@
 // engine, and the four functions that each module defines for itself.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "backend_abi.h"
@@ -15,13 +17,20 @@
 
 namespace ferry::nvinfer {
 
+/// Of a plan built for weight streaming, in bytes: weights that may lie in host memory, and how many of them the device
+/// keeps. The others cross the bus in every run.
+struct WeightStreaming {
+  std::int64_t streamable = 0, budget = 0;
+};
+
 class GpuEngine : public Network {
  public:
   virtual const cuda::Context& context() const noexcept = 0;
   virtual const cuda::DeviceInfo& device() const noexcept = 0;
   virtual const OpenOptions& options() const noexcept = 0;
   virtual std::string sdk_version() const = 0;
-  virtual std::size_t weights_bytes() const noexcept = 0;
+  virtual std::size_t weights_bytes() const noexcept = 0;  // on the device
+  virtual std::optional<WeightStreaming> weight_streaming() const noexcept { return std::nullopt; }
   virtual std::string layers_json() const = 0;  // for people who ask for layer_info; not for several threads at a time
   virtual Proof proof() const = 0;
   virtual cuda::Telemetry telemetry() const = 0;

@@ -57,6 +57,8 @@ std::string io_json(const GpuEngine& engine) {
       pictures::kernels().compiled() && in.size() == 1 && pictures::input_for(in[0].dtype, in[0].shape).has_value();
   // Counting takes its time: only if somebody wants to know.
   json["precision_proof"] = options.proof ? Json::parse(to_json(engine.proof())) : Json(nullptr);
+  if (const auto streaming = engine.weight_streaming())
+    json["weight_streaming"] = {{"streamable_bytes", streaming->streamable}, {"budget_bytes", streaming->budget}};
   if (options.layer_info) json["layer_info"] = Json::parse(engine.layers_json(), nullptr, false);
   return json.dump();
 }

@@ -85,6 +85,8 @@ void apply(BuildOptions& options, const std::string& key, const Json& value) {
     options.aux_streams = static_cast<int>(get_integer(value, key, 0, 64));
   } else if (key == "timing_runs") {
     options.timing_runs = static_cast<int>(get_integer(value, key, 1, 1000));
+  } else if (key == "weight_streaming") {
+    options.weight_streaming = get<bool>(value, key, "true or false");
   } else if (key == "tf32") {
     options.tf32 = get<bool>(value, key, "true or false");
   } else if (key == "device") {
@@ -109,6 +111,8 @@ void apply(OpenOptions& options, const std::string& key, const Json& value) {
     options.copy_threads = static_cast<int>(get_integer(value, key, 0, 256));
   } else if (key == "persistent_l2_bytes") {
     options.persistent_l2_bytes = get_integer(value, key, 0, kMaxBytes);
+  } else if (key == "weight_budget_bytes") {
+    options.weight_budget_bytes = get_integer(value, key, 0, kMaxBytes);
   } else if (key == "block") {
     options.block = get<bool>(value, key, "true or false");
   } else if (key == "quick") {

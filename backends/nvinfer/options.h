@@ -20,6 +20,7 @@ struct BuildOptions {
   int device = 0;
   std::vector<std::string> tactics;  // names as in config.cc; empty: the SDK's default
   std::optional<int> aux_streams, timing_runs;
+  bool weight_streaming = false;  // the plan's weights may stay in host memory (OpenOptions::weight_budget_bytes)
 };
 
 struct OpenOptions {
@@ -33,6 +34,7 @@ struct OpenOptions {
   bool quick = true;             // small requests without copies of the driver's (quick.h)
   bool block = false;            // wait without keeping a core busy
   std::optional<std::int64_t> persistent_l2_bytes;
+  std::optional<std::int64_t> weight_budget_bytes;  // of a plan for weight streaming: weights that the device keeps
 };
 
 /// Throw Failure naming the key. `json` may be null or empty for defaults.

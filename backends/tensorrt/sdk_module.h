@@ -22,6 +22,8 @@ inline constexpr const char* kLibrary = "libnvinfer.so." FERRY_TEXT(NV_TENSORRT_
 inline constexpr const char* kParserLibrary = "libnvonnxparser.so." FERRY_TEXT(NV_TENSORRT_MAJOR);
 inline constexpr const char* kPrecisions = R"(["fp32","fp16","bf16","int8"])";
 
+inline constexpr bool kStreamsWeights = true;
+
 inline std::string remedy() {
   const std::string minor = std::to_string(NV_TENSORRT_MAJOR) + "." + std::to_string(NV_TENSORRT_MINOR);
   return std::string("python3 -m pip install --user '") + (NV_TENSORRT_MAJOR < 11 ? "tensorrt-cu12" : "tensorrt-cu13") +

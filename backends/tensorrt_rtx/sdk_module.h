@@ -20,6 +20,9 @@ inline constexpr const char* kParserLibrary = "libtensorrt_onnxparser_rtx.so.1";
 /// INT8 graphs are accepted, but the documentation lists no INT8 convolution on Ada: full TensorRT is for those.
 inline constexpr const char* kPrecisions = R"(["fp32","fp16"])";
 
+/// Its builder refuses kWEIGHT_STREAMING beside kREQUIRE_USER_ALLOCATION (set_capture_flags).
+inline constexpr bool kStreamsWeights = false;
+
 inline std::string remedy() {
   const std::string version = std::to_string(NV_TENSORRT_MAJOR) + "." + std::to_string(NV_TENSORRT_MINOR) + "." +
                               std::to_string(NV_TENSORRT_PATCH) + "." + std::to_string(NV_TENSORRT_BUILD);

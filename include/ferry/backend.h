@@ -77,6 +77,7 @@ struct BuildOptions {
   std::vector<std::string> tactics;             // sources of kernels, by the SDK's names; empty: its default
   std::optional<int> aux_streams;               // for branches that can run at once; empty: the SDK decides
   std::optional<int> timing_runs;               // a kernel is timed so often; empty: the SDK's default
+  bool weight_streaming = false;                // let weights stay in host memory (OpenOptions::weight_budget_bytes)
   int device = 0;
 };
 
@@ -101,6 +102,9 @@ struct OpenOptions {
   bool quick = true;   // small requests in one launch: the device fetches the input itself and says when it is done
   bool block = false;  // wait without keeping a core busy: a little later, but cheaper
   std::optional<std::int64_t> persistent_l2_bytes;  // of L2 that kernels may reserve for activations
+  /// Of weights, on the device; the others stay in host memory and cross the bus in every run. Empty: all. Error(kOpen)
+  /// with a plan that was not built with `weight_streaming`.
+  std::optional<std::int64_t> weight_budget_bytes;
 };
 
 /// Milliseconds of one run; NaN where the engine cannot tell. See backend_abi.h for what each contains.
@@ -112,6 +116,12 @@ struct RunTimes {
 struct Telemetry {
   double sm_clock_mhz, memory_clock_mhz, temperature_c, power_w, memory_used_bytes, memory_total_bytes;
   std::uint64_t throttle_reasons = 0;
+};
+
+/// Of a plan built for weight streaming, in bytes: weights that may stay in host memory, and how many of them the
+/// device keeps.
+struct WeightStreaming {
+  std::int64_t streamable = 0, budget = 0;
 };
 
 /// Of an engine that is several behind one (plan_set.h): which of them runs a batch.
@@ -126,7 +136,8 @@ struct EngineInfo {
   std::optional<std::int64_t> max_batch;
   Device device;
   std::string backend, backend_display_name, sdk_version;
-  std::int64_t device_memory_bytes = 0;
+  std::int64_t device_memory_bytes = 0;  // about: weights on the device, and what one session adds to them
+  std::optional<WeightStreaming> weight_streaming;
   bool resident = false;             // Session::submit takes `resident`
   bool images = false;               // Session::submit_images works: pictures cross as pixels
   std::string precision_proof_json;  // {"layers":N,"by_type":{...}}; empty if the engine cannot tell

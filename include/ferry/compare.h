@@ -62,7 +62,8 @@ struct ComparisonRow {
   std::string backend;  // "tensorrt_rtx"; "python" for peers
   std::string precision;
   std::string device, sdk_version;
-  std::string device_kind;  // "cpu" or "gpu": speed-ups are given only within one kind
+  std::string device_kind;               // "cpu" or "gpu": speed-ups are given only within one kind
+  std::int64_t device_memory_bytes = 0;  // EngineInfo's; 0: unknown, or none of its own
   Measurement measurement;
   Agreement agreement;
   double speedup = 0;  // against the baseline row of the same batch (median over median, same kind of timing); 0: none

@@ -24,6 +24,7 @@ std::string open_options_json(const OpenOptions& options, bool weights, bool pla
   if (options.block) json["block"] = true;
   if (!options.quick) json["quick"] = false;
   if (options.persistent_l2_bytes) json["persistent_l2_bytes"] = *options.persistent_l2_bytes;
+  if (options.weight_budget_bytes) json["weight_budget_bytes"] = *options.weight_budget_bytes;
   if (weights) {
     json["height"] = options.height;
     json["width"] = options.width;

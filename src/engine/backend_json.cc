@@ -101,6 +101,9 @@ EngineInfo read_io(const std::string& io, const BackendInfo& backend) {
     info.device = device_from(json.at("device"), "cpu");
     info.sdk_version = text(json, "sdk_version");
     info.device_memory_bytes = json.value("device_memory_bytes", std::int64_t{0});
+    if (const Json streaming = json.value("weight_streaming", Json()); streaming.is_object())
+      info.weight_streaming = {streaming.at("streamable_bytes").get<std::int64_t>(),
+                               streaming.at("budget_bytes").get<std::int64_t>()};
     info.resident = json.value("resident", info.device.kind == "gpu");
     info.images = json.value("images", false);
     if (json.contains("precision_proof") && !json["precision_proof"].is_null())

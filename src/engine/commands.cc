@@ -38,6 +38,7 @@ std::string build_command(const std::string& onnx_path, const std::string& plan_
   if (!options.profiles.empty()) command += " --batch " + batch_list(options.profiles);
   if (!options.target.empty()) command += " --target " + options.target;
   if (options.tf32) command += " --tf32";
+  if (options.weight_streaming) command += " --weight-streaming";
   return command + "`";
 }
 
@@ -46,7 +47,9 @@ std::string rebuild_command(const Sidecar& sidecar, const std::string& plan_path
   options.profiles = sidecar.profiles;
   options.target = target;
   const Json stored = embedded(sidecar.build_options_json);
-  options.tf32 = stored.is_object() && stored.contains("tf32") && stored["tf32"] == true;
+  const auto asked = [&](const char* key) { return stored.is_object() && stored.value(key, Json()) == true; };
+  options.tf32 = asked("tf32");
+  options.weight_streaming = asked("weight_streaming");
   return build_command(sidecar.onnx_path.empty() ? "MODEL.onnx" : sidecar.onnx_path, plan_path, sidecar.backend,
                        options);
 }

@@ -27,6 +27,7 @@ Json build_options_json(const BuildOptions& options) {
   // Only where asked for: not every module knows them.
   if (!options.tactics.empty()) json["tactics"] = options.tactics;
   if (options.aux_streams) json["aux_streams"] = *options.aux_streams;
+  if (options.weight_streaming) json["weight_streaming"] = true;
   if (options.timing_runs) json["timing_runs"] = *options.timing_runs;
   return json;
 }

@@ -108,15 +108,17 @@ void check_behaviour(const Engine& engine, const Sidecar& s, const std::string& 
 }
 
 // Under this name it is remembered that a plan answered its probe: everything that could make it answer otherwise.
-std::string probe_fact(const Sidecar& s, const BackendInfo& info, int index) {
-  const std::optional<Device> device = device_of(info, index);
+std::string probe_fact(const Sidecar& s, const BackendInfo& info, const OpenOptions& options) {
+  const std::optional<Device> device = device_of(info, options.device);
+  const Json budget = options.weight_budget_bytes ? Json(*options.weight_budget_bytes) : Json();
   const Json what = {{"plan", s.plan_sha256},
                      {"sidecar", sha256(to_json(s))},  // the question and its answer are in it
                      {"module", stamp_of(info.module_path, Stage::kOpen)},
                      {"library", info.library},
                      {"version", info.version},
                      {"device", device ? device->name : ""},
-                     {"index", index},
+                     {"index", options.device},
+                     {"weight_budget_bytes", budget},
                      {"driver", device ? device->driver : ""},
                      {"ferry", FERRY_VERSION}};
   return "probe " + sha256(what.dump(-1, ' ', false, Json::error_handler_t::replace));
@@ -134,7 +136,7 @@ bool fresh(const std::string& remembered_at) {
 
 Engine open_checked(const Plan& plan, const Sidecar& sidecar, const Backend& backend, const std::string& path,
                     const OpenOptions& options, const Log& log) {
-  const std::string fact = probe_fact(sidecar, backend.info(), options.device);
+  const std::string fact = probe_fact(sidecar, backend.info(), options);
   const bool passed = !options.always_probe && !sidecar.precision_proof_due && fresh(recall(path, fact));
   OpenOptions opening = options;
   opening.proof = !passed;

@@ -151,6 +151,8 @@ ComparisonRow comparison_row(const Json& row) {
   r.device = text(row, "device");
   r.device_kind = text(row, "device_kind");
   r.sdk_version = text(row, "sdk_version");
+  const double memory = number(row, "device_memory_bytes");
+  r.device_memory_bytes = memory > 0 ? static_cast<std::int64_t>(memory) : 0;
   r.measurement = measurement(row);
   r.agreement = agreement(row);
   r.accuracy = accuracy(row);

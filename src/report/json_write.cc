@@ -111,6 +111,7 @@ Json row_json(const ComparisonRow& r) {
       {"engine", r.engine},           {"backend", r.backend},         {"precision", r.precision}, {"device", r.device},
       {"device_kind", r.device_kind}, {"sdk_version", r.sdk_version}, {"batch", m.batch},         {"mode", m.mode}};
   if (!r.model.empty()) row["model"] = r.model;
+  row["device_memory_bytes"] = r.device_memory_bytes > 0 ? Json(r.device_memory_bytes) : Json(nullptr);
   add_timed(row, m, ran);
   add_parts(row, m, ran);
   add_agreement(row, r.agreement, ran);

@@ -150,6 +150,20 @@ class Build(CliTest):
         self.fails("build", "n.onnx", "-o", "n.onnx", *FAKE, code=2, says="is the model itself")
         self.assertEqual(before, (self.folder / "n.onnx").read_bytes())
 
+    def test_weights_stay_in_host_memory_only_where_the_plan_was_built_for_it(self):
+        model = self.narrow()
+        built = self.ferry("build", model, "--backend", "fake", "--batch", 1, "--weight-streaming", "-o", "some.plan")
+        self.assertRegex(built.out, r"streaming +\d[\d.]* \wB of weights may stay in host memory")
+        self.fits(built.out)
+        result = self.ferry("bench", "some.plan", "--batch", 1, "--runs", 3, "--seconds", 0, "--weight-budget", 0.001,
+                            "--json", "r.json")
+        self.assertRegex(" ".join(result.out.split()), r"about 1\.0 kB of device memory with one session; 1\.0 kB of \d[\d.]* "
+                         r"\wB of weights stay there")
+        self.fits(result.out)
+        self.assertEqual(1000, json.loads((self.folder / "r.json").read_text())["results"][0]["device_memory_bytes"])
+        self.ferry("build", model, "--backend", "fake", "--batch", 1, "-o", "all.plan")
+        self.fails("bench", "all.plan", "--weight-budget", 1, says="keep all its weights on the device")
+
 
 class Infer(CliTest):
     def setUp(self):

@@ -110,6 +110,40 @@ TEST_F(Gpu, SeveralProfilesServeTheirOwnBatches) {
   }
 }
 
+TEST_F(Gpu, StreamedWeightsGiveTheSameBitsWithEveryBudget) {
+  if (Json::parse(module()->describe())["name"] != "tensorrt") GTEST_SKIP() << "only full TensorRT streams weights";
+  const std::string options = "{\"profiles\":[" + profile() + "],\"weight_streaming\":true}";
+  const std::string plan = module()->build({net().onnx("fp16"), options}).plan;
+  const auto images = TinyNet::images(5, 5);
+  std::vector<float> expected;
+  for (const char* open : {"{}", R"({"weight_budget_bytes":0})", R"({"weight_budget_bytes":20000})"}) {
+    const OpenedEngine engine(*module(), plan, open);
+    const Json streaming = Json::parse(engine.io())["weight_streaming"];
+    EXPECT_GT(streaming["streamable_bytes"].get<std::int64_t>(), 0);
+    EXPECT_LE(streaming["budget_bytes"], streaming["streamable_bytes"]);
+    OpenedSession one(engine), other(engine);  // both stream into memory of their own
+    if (expected.empty()) expected = one.run(images, 5, 5 * kClasses);
+    for (int repeat = 0; repeat < 3; ++repeat) {
+      for (OpenedSession* session : {&one, &other}) {
+        EXPECT_EQ(session->run(images, 5, 5 * kClasses), expected) << open;
+        EXPECT_EQ(session->run_resident(5, 5 * kClasses), expected) << open;
+        session->run(TinyNet::images(2, 7), 2, 2 * kClasses);  // another batch, in the same memory
+      }
+    }
+  }
+  EXPECT_LE(relative_error(expected, net().answer(images, 5)), tolerance("fp16"));
+}
+
+TEST_F(Gpu, ABudgetForWeightsThatCannotStreamIsRefused) {
+  try {
+    const OpenedEngine engine(*module(), built("fp16").plan, R"({"weight_budget_bytes":0})");
+    ADD_FAILURE() << "it was taken";
+  } catch (const ModuleError& error) {
+    EXPECT_EQ(error.subject, "weight_budget_bytes");
+    EXPECT_THAT(error.hint, HasSubstr("--weight-streaming"));
+  }
+}
+
 TEST_F(Gpu, AFixedBatchModelRuns) {
   const OpenedEngine engine(
       *module(), module()->build({net().onnx("fp32", 4), R"({"profiles":[{"min":4,"opt":4,"max":4}]})"}).plan);

@@ -66,6 +66,47 @@ TEST_F(OpenEngine, AProbeThatPassedIsNotAskedAgainUnlessSomethingChanged) {
   expect_refused("zeros");
 }
 
+TEST_F(OpenEngine, APlanBuiltForItKeepsAsManyWeightsOnTheDeviceAsItIsTold) {
+  BuildRequest r = request(plan_);
+  r.options.weight_streaming = true;
+  build_engine(r);
+  const EngineInfo all = open_engine(plan_).info();
+  ASSERT_TRUE(all.weight_streaming);
+  EXPECT_GT(all.weight_streaming->streamable, 1000);
+  EXPECT_EQ(all.weight_streaming->budget, all.weight_streaming->streamable);
+  OpenOptions some;
+  some.weight_budget_bytes = 1000;
+  const EngineInfo less = open_engine(plan_, some).info();
+  EXPECT_EQ(less.weight_streaming->budget, 1000);
+  EXPECT_EQ(less.weight_streaming->streamable, all.weight_streaming->streamable);
+  std::ofstream(plan_, std::ios::app) << " ";
+  EXPECT_THAT(error_of([&] { open_engine(plan_); }).hint(), HasSubstr(" --weight-streaming`"));
+}
+
+TEST_F(OpenEngine, ABudgetForWeightsThatCannotStreamIsRefused) {
+  build();
+  EXPECT_FALSE(open_engine(plan_).info().weight_streaming);
+  OpenOptions some;
+  some.weight_budget_bytes = 1000;
+  const Error error = error_of([&] { open_engine(plan_, some); });
+  EXPECT_EQ(error.subject(), plan_);
+  EXPECT_THAT(error.cause(), HasSubstr("keep all its weights on the device"));
+  EXPECT_THAT(error.hint(), HasSubstr("--weight-streaming"));
+}
+
+TEST_F(OpenEngine, AnotherBudgetAsksTheProbeAgain) {
+  BuildRequest r = request(plan_);
+  r.options.weight_streaming = true;
+  build_engine(r);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // a file that just changed is not remembered
+  open_engine(plan_);
+  set("FERRY_FAKE_MODE", "zeros");
+  EXPECT_NO_THROW(open_engine(plan_));
+  OpenOptions some;
+  some.weight_budget_bytes = 0;
+  EXPECT_THAT(error_of([&] { open_engine(plan_, some); }).cause(), HasSubstr("zeros"));
+}
+
 TEST_F(OpenEngine, AnotherGpuIsRefusedAndBothAreNamed) {
   build("Fake 4060,8.9,580");
   open_engine(plan_);

@@ -41,7 +41,7 @@ TEST(Options, BuildOptionsAreReadAndDefaulted) {
   const BuildOptions all = parse_build_options(
       R"({"profiles":[{"min":1,"opt":2,"max":3},{"min":4,"opt":4,"max":4}],"target":"8.6,8.9","workspace_bytes":1024,
           "optimization_level":5,"tf32":true,"device":1,
-          "tactics":["jit_convolutions"],"aux_streams":0,"timing_runs":8})");
+          "tactics":["jit_convolutions"],"aux_streams":0,"timing_runs":8,"weight_streaming":true})");
   EXPECT_THAT(all.profiles, ElementsAre(Profile{1, 2, 3}, Profile{4, 4, 4}));
   EXPECT_THAT(all.targets, ElementsAre("8.6", "8.9"));
   EXPECT_EQ(all.workspace_bytes, 1024);
@@ -51,6 +51,8 @@ TEST(Options, BuildOptionsAreReadAndDefaulted) {
   EXPECT_THAT(all.tactics, ElementsAre("jit_convolutions"));
   EXPECT_EQ(all.aux_streams, 0);
   EXPECT_EQ(all.timing_runs, 8);
+  EXPECT_TRUE(all.weight_streaming);
+  EXPECT_FALSE(none.weight_streaming);
   EXPECT_FALSE(parse_build_options(R"({"workspace_bytes":null,"target":null})").workspace_bytes);
 }
 
@@ -70,22 +72,27 @@ TEST(Options, WrongOnesAreNamed) {
       {R"({"device":-1})", "device"},
       {R"({"tactics":"jit"})", "a list of names"},
       {R"({"timing_runs":0})", "timing_runs"},
+      {R"({"weight_streaming":1})", "true or false"},
       {"[]", "not a JSON object"},
       {"{", "not a JSON object"}};
   for (const auto& [json, cause] : wrong) {
     EXPECT_THAT(cause_of([json = json] { parse_build_options(json); }), HasSubstr(cause)) << json;
   }
   EXPECT_THAT(cause_of([] { parse_open_options(R"({"grahps":true})"); }), HasSubstr("'grahps'"));
+  EXPECT_THAT(cause_of([] { parse_open_options(R"({"weight_budget_bytes":-1})"); }), HasSubstr("weight_budget_bytes"));
 }
 
 TEST(Options, OpenOptionsAreRead) {
   const OpenOptions options = parse_open_options(
-      R"({"device":2,"precision":"fp32","threads":0,"graphs":false,"layer_info":true,"timing":false,"batch_limit":3})");
+      R"({"device":2,"precision":"fp32","threads":0,"graphs":false,"layer_info":true,"timing":false,"batch_limit":3,
+          "weight_budget_bytes":0})");
   EXPECT_EQ(options.device, 2);
   EXPECT_FALSE(options.graphs);
   EXPECT_TRUE(options.layer_info);
   EXPECT_FALSE(options.timing);
   EXPECT_EQ(options.batch_limit, 3u);
+  EXPECT_EQ(options.weight_budget_bytes, 0);
+  EXPECT_FALSE(parse_open_options("{}").weight_budget_bytes);
   EXPECT_TRUE(parse_open_options(nullptr).graphs);
 }
 

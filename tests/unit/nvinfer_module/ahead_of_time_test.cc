@@ -128,6 +128,14 @@ TEST_F(AheadOfTime, AnUnknownOptionIsNamed) {
   EXPECT_THAT(refusal({net_.onnx("fp16"), R"({"target":"8.9","fp16":true})"}).what(), HasSubstr("'fp16'"));
 }
 
+TEST_F(AheadOfTime, StreamedWeightsAreRefusedBecauseItsSdkCannot) {
+  const ModuleError error = refusal({net_.onnx("fp16"), R"({"target":"8.9","weight_streaming":true})"});
+  EXPECT_EQ(error.status, FERRY_UNSUPPORTED);
+  EXPECT_EQ(error.subject, "weight_streaming");
+  EXPECT_THAT(error.hint, HasSubstr("backend tensorrt"));
+  EXPECT_NO_THROW(module_->build({net_.onnx("fp16"), R"({"target":"8.9","weight_streaming":false})"}));
+}
+
 TEST_F(AheadOfTime, AnUnknownSourceOfKernelsShowsTheKnownOnes) {
   const ModuleError error = refusal({net_.onnx("fp16"), R"({"target":"8.9","tactics":["magic"]})"});
   EXPECT_THAT(error.what(), HasSubstr("'magic'"));
