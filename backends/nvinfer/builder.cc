@@ -65,6 +65,8 @@ std::string gibibytes(std::optional<std::size_t> bytes) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GiB";
 }
 
+std::string megabytes(std::size_t bytes) { return std::to_string((bytes + 500'000) / 1'000'000) + " MB"; }
+
 Failure Build::failure(const std::string& what) const {
   return translate({library_.sdk_text(), what, listener_.problems(), place_.no_gpu_reason, gibibytes(workspace_)});
 }
@@ -109,6 +111,10 @@ void Build::prove() {
   const cuda::Current current(engine.context());
   proof_ = engine.proof();
   streaming_ = engine.weight_streaming();
+  if (!streaming_) return;
+  listener_.say(1, megabytes(static_cast<std::size_t>(streaming_->streamable)) + " of a plan of " +
+                       megabytes(plan_->size()) + " can be streamed; plans for weight streaming fuse less and may be " +
+                       "several times slower: measure one without, too");
 }
 
 std::string Build::report() const {
