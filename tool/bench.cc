@@ -122,11 +122,11 @@ std::string memory_lines(const Bench& bench) {
     const EngineInfo& info = bench.contestants[i]->engine()->info();
     if (info.device_memory_bytes <= 0) continue;
     const auto size = [](std::int64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
-    std::string line = fmt::format("  {}, {}: about {} of device memory with one session", bench.names[i],
+    std::string line = fmt::format("{}, {}: about {} of device memory with one session", bench.names[i],
                                    info.backend_display_name, size(info.device_memory_bytes));
     if (const auto& streaming = info.weight_streaming)
       line += fmt::format("; {} of {} of weights stay there", size(streaming->budget), size(streaming->streamable));
-    lines += wrapped(line, 98, 4) + "\n";
+    lines += "  " + wrapped(line, 96, 4) + "\n";
   }
   return lines;
 }

@@ -129,7 +129,10 @@ Engine open_part(const PlanSet& set, const PlanSet::Part& part, const std::strin
     return open_engine(plan, options, log);
   } catch (const Error& error) {
     if (error.subject() == path) throw;
-    refuse_set(set, path, fmt::format("its plan '{}': {}", part.file, error.cause()));
+    const std::string cause = fmt::format("its plan '{}': {}", part.file, error.cause());
+    // Building the part alone would leave the set with a plan that is not its own. Other advice is as good here.
+    if (error.hint().empty() || error.hint().find("`ferry build ") != std::string::npos) refuse_set(set, path, cause);
+    throw Error(Stage::kOpen, path, cause, error.hint());
   }
 }
 

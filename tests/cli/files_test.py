@@ -157,6 +157,7 @@ class Build(CliTest):
         self.fits(built.out)
         result = self.ferry("bench", "some.plan", "--batch", 1, "--runs", 3, "--seconds", 0, "--weight-budget", 0.001,
                             "--json", "r.json")
+        self.assertIn("\n  some, Fake engine: about 1.0 kB of device memory", result.out)
         self.assertRegex(" ".join(result.out.split()), r"about 1\.0 kB of device memory with one session; 1\.0 kB of \d[\d.]* "
                          r"\wB of weights stay there")
         self.fits(result.out)

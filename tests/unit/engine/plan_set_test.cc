@@ -273,6 +273,16 @@ TEST_F(PlanSets, AChangedPlanIsRefusedWithTheCommandThatRepairsTheSet) {
   EXPECT_THAT(error_of([&] { describe_plan(path("other.plan")); }).cause(), HasSubstr("has no sidecar"));
 }
 
+TEST_F(PlanSets, WhatIsWrongWithTheWayOfOpeningIsNotRepairedByBuilding) {
+  build();
+  OpenOptions some;
+  some.weight_budget_bytes = 1000;
+  const Error error = error_of([&] { open_engine(set_, some); });
+  EXPECT_EQ(error.subject(), set_);
+  EXPECT_THAT(error.cause(), HasSubstr("its plan 'net."));
+  EXPECT_THAT(error.hint(), HasSubstr("leave the budget out"));
+}
+
 TEST_F(PlanSets, AChangedOnnxIsRefused) {
   build();
   export_tiny(onnx_, 2);
